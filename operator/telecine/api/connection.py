@@ -1,0 +1,190 @@
+"""Connection: where assets live, or where results go."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from telecine.api.base import ApiModel, CommonStatus, ResourceName, rules
+
+Endpoint = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s]+$")]
+BucketName = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Provider(StrEnum):
+    S3 = "s3"
+    GCS = "gcs"
+    AZURE_BLOB = "azure_blob"
+    R2 = "r2"
+    B2 = "b2"
+    WASABI = "wasabi"
+    TIGRIS = "tigris"
+    SUPABASE = "supabase"
+    GOOGLE_DRIVE = "google_drive"
+    BOX = "box"
+    MUX = "mux"
+    LOCAL = "local"
+    WEAVIATE = "weaviate"
+
+
+class WithEndpoint(ApiModel):
+    endpoint: Endpoint | None = Field(
+        default=None, description="URL of the service, when it is not the provider's public one."
+    )
+
+
+class S3Config(WithEndpoint):
+    """Amazon S3 and every store that speaks its protocol.
+
+    Secret keys: `access_key_id`, `secret_access_key`, optional `session_token`. Without a
+    Secret the ambient credentials are used (workload identity, instance role).
+    """
+
+    bucket: BucketName
+    region: Annotated[str, Field(max_length=64)] = "us-east-1"
+    role_arn: Annotated[str, Field(max_length=2048, pattern=r"^arn:[^\s]+$")] | None = Field(
+        default=None, description="IAM role to assume with the credentials at hand."
+    )
+    external_id: Annotated[str, Field(max_length=1224)] | None = None
+    force_path_style: bool | None = Field(
+        default=None, description="Default: true with an endpoint, false without."
+    )
+    request_payer: bool = False
+
+
+class S3CompatibleConfig(WithEndpoint):
+    bucket: BucketName
+    region: Annotated[str, Field(max_length=64)] | None = None
+
+
+class R2Config(S3CompatibleConfig):
+    account_id: Annotated[str, Field(max_length=64)] | None = None
+
+
+class SupabaseConfig(S3CompatibleConfig):
+    project_ref: Annotated[str, Field(max_length=64)] | None = None
+
+
+class GcsConfig(WithEndpoint):
+    """Secret key: `service_account_json`; without a Secret, workload identity."""
+
+    bucket: BucketName
+
+
+class AzureBlobConfig(WithEndpoint):
+    """Secret key: `account_key` or `sas_token`; without a Secret, managed identity."""
+
+    account: Annotated[str, Field(min_length=1, max_length=64)]
+    container: BucketName
+
+
+class GoogleDriveConfig(WithEndpoint):
+    shared_drive_id: Annotated[str, Field(max_length=255)] | None = None
+
+
+class BoxConfig(WithEndpoint):
+    folder_id: Annotated[str, Field(max_length=255)] | None = None
+
+
+class MuxConfig(WithEndpoint):
+    """Secret keys: `access_token_id`, `access_token_secret`, optional `webhook_secret`."""
+
+    stream_endpoint: Endpoint | None = None
+    thumbnail_endpoint: Endpoint | None = None
+
+
+class LocalConfig(WithEndpoint):
+    """A directory that the operator and its workers can read."""
+
+    path: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^/")]
+    follow_symlinks: bool = False
+
+
+class WeaviateConfig(WithEndpoint):
+    """Secret key: `api_key`."""
+
+    endpoint: Endpoint
+    grpc_host: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="Default: the host of `endpoint`."
+    )
+    grpc_port: Annotated[int, Field(ge=1, le=65535)] = 50051
+    grpc_secure: bool | None = Field(default=None, description="Default: as `endpoint`.")
+
+
+class SecretRef(ApiModel):
+    name: ResourceName
+
+
+class ConnectionSpec(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *(
+                (
+                    f"(self.provider == '{p.value}') == has(self.{f})",
+                    f"the block `{f}` must be given when provider is {p.value}, and only then",
+                )
+                for p, f in (
+                    (Provider.S3, "s3"),
+                    (Provider.GCS, "gcs"),
+                    (Provider.AZURE_BLOB, "azureBlob"),
+                    (Provider.R2, "r2"),
+                    (Provider.B2, "b2"),
+                    (Provider.WASABI, "wasabi"),
+                    (Provider.TIGRIS, "tigris"),
+                    (Provider.SUPABASE, "supabase"),
+                    (Provider.LOCAL, "local"),
+                    (Provider.WEAVIATE, "weaviate"),
+                )
+            ),
+            *(
+                (
+                    f"self.provider == '{p.value}' || !has(self.{f})",
+                    f"the block `{f}` may be given only when provider is {p.value}",
+                )
+                for p, f in (
+                    (Provider.GOOGLE_DRIVE, "googleDrive"),
+                    (Provider.BOX, "box"),
+                    (Provider.MUX, "mux"),
+                )
+            ),
+        )
+    )
+
+    provider: Provider = Field(
+        json_schema_extra=rules(
+            ("self == oldSelf", "provider is immutable: create another Connection")
+        )
+    )
+    s3: S3Config | None = None
+    gcs: GcsConfig | None = None
+    azure_blob: AzureBlobConfig | None = None
+    r2: R2Config | None = None
+    b2: S3CompatibleConfig | None = None
+    wasabi: S3CompatibleConfig | None = None
+    tigris: S3CompatibleConfig | None = None
+    supabase: SupabaseConfig | None = None
+    google_drive: GoogleDriveConfig | None = None
+    box: BoxConfig | None = None
+    mux: MuxConfig | None = None
+    local: LocalConfig | None = None
+    weaviate: WeaviateConfig | None = None
+    secret_ref: SecretRef | None = Field(
+        default=None, description="A Secret in the same Kubernetes namespace."
+    )
+    test_before_use: bool = Field(
+        default=True, description="ACTIVE only after a live check of the credentials."
+    )
+
+
+class ConnectionStatus(CommonStatus):
+    connection_id: str | None = None
+    consecutive_failures: int = 0
+    last_error: str | None = Field(default=None, description="In the provider's words, redacted.")
+    last_checked_time: datetime | None = None
+    next_check_time: datetime | None = None
+    secret_resource_version: str | None = Field(
+        default=None, description="The Secret's version that was checked, never its content."
+    )

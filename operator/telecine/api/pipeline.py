@@ -1,0 +1,72 @@
+"""Pipeline: the user's own function over assets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from telecine.api.base import ApiModel, CommonStatus, JobTemplate, NameRef, rules
+from telecine.api.connection import SecretRef
+from telecine.api.sync import MetadataFilter
+
+
+class GitSource(ApiModel):
+    """A Git repository; `path` is one folder with `handler.py` and `config.json`."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|ssh)://[^\s]+$|^[^\s@]+@[^\s:]+:[^\s]+$")]
+    ref: Annotated[str, Field(max_length=255)] = "main"
+    path: Annotated[str, Field(max_length=1024)] = "."
+    secret_ref: SecretRef | None = None
+
+
+class InlineSource(ApiModel):
+    handler: Annotated[str, Field(min_length=1, max_length=65536)]
+
+
+class PipelineSource(ApiModel):
+    connection_ref: NameRef
+    source_path: Annotated[str, Field(max_length=4096)] = ""
+    filters: dict[str, str] = Field(
+        default_factory=dict, description="Metadata that must be equal."
+    )
+    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(default_factory=list)
+
+
+class PipelineDestination(ApiModel):
+    connection_ref: NameRef
+    collection: Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class OnChange(StrEnum):
+    NEW = "New"
+    ALL = "All"
+
+
+class PipelineSpec(ApiModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.git) != has(self.inline)", "give either `git` or `inline`"),
+        )
+    )
+
+    alias: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    git: GitSource | None = None
+    inline: InlineSource | None = None
+    image: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    source: PipelineSource | None = None
+    destination: PipelineDestination | None = None
+    secret_ref: SecretRef | None = Field(
+        default=None, description="Its keys become environment variables of the handler."
+    )
+    on_change: OnChange = OnChange.NEW
+    job_template: JobTemplate | None = None
+    suspend: bool = False
+
+
+class PipelineStatus(CommonStatus):
+    commit: str | None = None
+    counts: dict[str, Any] | None = Field(
+        default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
+    )

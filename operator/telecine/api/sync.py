@@ -1,0 +1,271 @@
+"""Sync: an asset source feeding a Bucket."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from telecine.api.base import (
+    ApiModel,
+    CommonStatus,
+    JobTemplate,
+    NameRef,
+    Phase,
+    StatusModel,
+    rules,
+)
+from telecine.api.namespace import DeletionPolicy
+
+Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class SyncMode(StrEnum):
+    CONTINUOUS = "continuous"
+    INCREMENTAL = "incremental"
+    INITIAL_ONLY = "initial_only"
+
+
+class DriftPolicy(StrEnum):
+    ENFORCE = "Enforce"
+    WARN = "Warn"
+
+
+class FilterOperator(StrEnum):
+    CONTAINS = "contains"
+    EQUALS = "equals"
+    NOT_EQUALS = "not_equals"
+    NOT_CONTAINS = "not_contains"
+    GT = "gt"
+    LT = "lt"
+    GTE = "gte"
+    LTE = "lte"
+    EXISTS = "exists"
+
+
+class MetadataFilter(ApiModel):
+    """One rule over an asset's metadata, for example `meta.external_id equals a-1`."""
+
+    field: Annotated[str, Field(min_length=1, max_length=512)]
+    operator: FilterOperator
+    value: str | int | float | bool = Field(
+        default=True,
+        json_schema_extra={
+            "type": None,
+            "anyOf": None,
+            "x-kubernetes-preserve-unknown-fields": True,
+            **rules(("type(self) in [string, int, double, bool]", "value is a string, number or boolean")),
+        },
+    )
+
+
+class FileFilters(ApiModel):
+    """All given filters must hold (AND). An absent or empty one accepts everything."""
+
+    include_patterns: Annotated[list[Pattern], Field(max_length=256)] = Field(
+        default_factory=list,
+        description=(
+            "Glob patterns; without `/` they match the file name in any folder, with `/` the "
+            "path from the Sync's root (`**` crosses folders)."
+        ),
+    )
+    exclude_patterns: Annotated[list[Pattern], Field(max_length=256)] = Field(default_factory=list)
+    extensions: Annotated[list[Annotated[str, Field(min_length=1, max_length=32)]], Field(max_length=256)] = (
+        Field(default_factory=list, description="With or without the dot, in any case.")
+    )
+    mime_types: Annotated[list[Annotated[str, Field(min_length=3, max_length=255)]], Field(max_length=256)] = (
+        Field(default_factory=list, description="`image/png` or `image/*`.")
+    )
+    min_size: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Bytes, inclusive.")
+    max_size: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Bytes, inclusive.")
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(default_factory=list)
+
+
+class MappingSource(StrEnum):
+    FILE = "file"
+    TAG = "tag"
+    METADATA = "metadata"
+    FILENAME_REGEX = "filename_regex"
+    FOLDER_PATH = "folder_path"
+    CONSTANT = "constant"
+
+
+class MappingTransform(StrEnum):
+    LOWERCASE = "lowercase"
+    UPPERCASE = "uppercase"
+    TRIM = "trim"
+    JSON_PARSE = "json_parse"
+
+
+class MappingTarget(StrEnum):
+    FIELD = "field"
+    BLOB = "blob"
+
+
+class SchemaMapping(ApiModel):
+    """How one target of an object is filled from an asset."""
+
+    target_type: MappingTarget = MappingTarget.FIELD
+    source: MappingSource
+    key: Annotated[str, Field(max_length=512)] | None = Field(
+        default=None, description="Name of the tag or metadata field (dotted paths allowed)."
+    )
+    pattern: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="filename_regex: a regular expression, its first group is the value."
+    )
+    segment: int | None = Field(
+        default=None, description="folder_path: index of the folder, negative from the end; absent: all."
+    )
+    value: str | None = Field(default=None, description="constant: the value.")
+    default: str | None = Field(default=None, description="Used when the source gives nothing.")
+    transform: MappingTransform | None = None
+    required: bool = Field(default=False, description="Without a value the asset is skipped.")
+    blob_property: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None, description="blob: the Bucket's property; default is the target's name."
+    )
+    mime_type_override: Annotated[str, Field(max_length=255)] | None = None
+
+
+class SyncSpec(ApiModel):
+    bucket_ref: NameRef = Field(
+        json_schema_extra=rules(("self == oldSelf", "bucketRef is immutable: create another Sync"))
+    )
+    connection_ref: NameRef = Field(
+        json_schema_extra=rules(("self == oldSelf", "connectionRef is immutable: create another Sync"))
+    )
+    source_path: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="Where in the Connection to begin: a prefix, a folder, `mux://`."
+    )
+    sync_mode: SyncMode = SyncMode.CONTINUOUS
+    polling_interval_seconds: Annotated[int, Field(ge=30, le=86400)] = 300
+    file_filters: FileFilters | None = None
+    schema_mapping: Annotated[dict[str, SchemaMapping], Field(max_length=64)] | None = None
+    reconcile_on_sync: bool = Field(
+        default=False,
+        description="Each run re-checks what is indexed and unindexes what no longer matches.",
+    )
+    prune: bool = Field(default=True, description="Unindex what is gone at the source.")
+    drift_policy: DriftPolicy = Field(
+        default=DriftPolicy.ENFORCE, description="Warn: plan and report in status, change nothing."
+    )
+    delete_limit_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=50,
+        description="A run that would unindex more than this share stops and asks. 100: never asks.",
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.ORPHAN, description="Orphan: what the Sync brought in stays in the Bucket."
+    )
+    suspend: bool = False
+    max_objects_per_run: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    parallelism: Annotated[int, Field(ge=1, le=256)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=100)] = 50
+    job_template: JobTemplate | None = None
+
+    def filters(self) -> FileFilters:
+        return self.file_filters or FileFilters()
+
+
+class RunStep(StrEnum):
+    """Where a run is; each step can be repeated from its start."""
+
+    SYNC = "sync"
+    EXTRACT = "extract"
+    FINISH = "finish"
+
+
+class PlanSummary(StatusModel):
+    """Counts of a plan; the same names in `telecine plan -o json`."""
+
+    listed: int = 0
+    matched: int = 0
+    add: int = 0
+    change: int = 0
+    retry: int = 0
+    keep: int = 0
+    adopt: int = 0
+    unindex: int = 0
+    drifted: int = 0
+    deferred: int = 0
+    dead: int = 0
+    skip: int = 0
+    skipped: dict[str, int] = Field(default_factory=dict, description="Skipped assets by reason.")
+    add_bytes: int = 0
+    change_bytes: int = 0
+    digest: str | None = Field(default=None, description="Digest of what would be unindexed.")
+
+
+class ShardProgress(StatusModel):
+    """What one extraction worker has done so far."""
+
+    phase: Phase = Phase.IN_PROGRESS
+    total: int = 0
+    extracted: int = 0
+    failed: int = 0
+    documents: int = 0
+    downloads: int = 0
+    embeddings: int = 0
+    message: str | None = None
+
+
+class RunStatus(StatusModel):
+    """One run. The worker writes it while it works; the controller closes it."""
+
+    id: str
+    phase: Phase = Phase.PENDING
+    step: RunStep = RunStep.SYNC
+    trigger: str = ""
+    generation: int | None = None
+    requested_at: str | None = None
+    attempt: int = 1
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    activity: str | None = Field(default=None, description="listing, planning, applying")
+    plan: PlanSummary | None = None
+    chunks: int = 0
+    workers: int = 0
+    shards: dict[str, ShardProgress] = Field(default_factory=dict)
+    unindexed: int = 0
+    reason: str | None = None
+    message: str | None = None
+
+
+class RunRecord(StatusModel):
+    """A finished run in the history."""
+
+    id: str
+    phase: Phase
+    trigger: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    listed: int = 0
+    added: int = 0
+    changed: int = 0
+    unindexed: int = 0
+    extracted: int = 0
+    failed: int = 0
+    documents: int = 0
+    downloads: int = 0
+    embeddings: int = 0
+    message: str | None = None
+
+
+class SyncStatus(CommonStatus):
+    run: RunStatus | None = None
+    history: Annotated[list[RunRecord], Field(max_length=5)] = Field(default_factory=list)
+    plan: PlanSummary | None = Field(default=None, description="The last plan that was made.")
+    run_count: int = 0
+    consecutive_failures: int = 0
+    objects: int | None = None
+    indexed: int | None = None
+    pending: int | None = None
+    failed: int | None = None
+    drifted: int | None = None
+    last_sync_time: datetime | None = None
+    last_success_time: datetime | None = None
+    next_sync_time: datetime | None = None
+    synced_generation: int | None = None
+

@@ -1,0 +1,58 @@
+"""Settings of the operator, its workers and the command line, from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def cache_dir() -> Path:
+    """Where binaries and development environments are kept: `$TELECINE_CACHE`, else XDG's."""
+    import os
+
+    given = os.environ.get("TELECINE_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "telecine"
+
+
+class Settings(BaseSettings):
+    """Each field is `TELECINE_` and its name in capitals, as `TELECINE_WEAVIATE_ENDPOINT`."""
+
+    model_config = SettingsConfigDict(env_prefix="TELECINE_", extra="ignore")
+
+    weaviate_endpoint: str = "http://127.0.0.1:8080"
+    weaviate_grpc_host: str | None = None
+    weaviate_grpc_port: int = 50051
+    weaviate_grpc_secure: bool | None = None
+    weaviate_api_key: SecretStr | None = None
+    weaviate_secret: str | None = Field(
+        default=None,
+        description="`namespace/name` of a Secret with key `api_key`, read when used.",
+    )
+    tenant_prefix: str = Field(default="", description="When clusters share one Weaviate.")
+    kube_namespace: str | None = Field(
+        default=None, description="Watch this Kubernetes namespace only; absent: all."
+    )
+    executor: str = "process"
+    state_dir: Path | None = Field(default=None, description="The process executor's files.")
+    scratch_dir: Path | None = Field(default=None, description="Where workers put content.")
+    reconcilers: int = Field(default=4, ge=1, description="Resources reconciled at once.")
+    max_workers: int = Field(default=2, ge=1, description="Worker processes at once.")
+    lease_seconds: int = Field(default=15, ge=2)
+    connection_check_seconds: int = Field(default=600, ge=1)
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_seconds: int = Field(default=300, ge=1, description="Until a suspended one is tried.")
+    retry_base_seconds: float = Field(default=5.0, gt=0)
+    retry_cap_seconds: float = Field(default=300.0, gt=0)
+    cleanup_seconds: int = Field(
+        default=120, ge=1, description="How long a deletion waits for an index out of reach."
+    )
+    asset_attempts: int = Field(default=5, ge=1, description="Then an asset is a dead letter.")
+    asset_retry_seconds: float = Field(default=60.0, ge=0, description="Doubles each time.")
+    max_asset_bytes: int = Field(default=1 << 30, ge=1, description="A larger asset FAILs.")
+    allow_private_endpoints: bool = Field(
+        default=True, description="Whether Connections may name private addresses."
+    )
