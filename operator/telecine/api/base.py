@@ -104,10 +104,16 @@ class CommonStatus(StatusModel):
     observed_generation: int | None = None
     conditions: Annotated[
         list[Condition],
-        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+        Field(
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            }
+        ),
     ] = Field(default_factory=list)
     last_handled_reconcile_at: str | None = Field(
-        default=None, description=f"The last value of the annotation {REQUESTED_AT} that was acted on."
+        default=None,
+        description=f"The last value of the annotation {REQUESTED_AT} that was acted on.",
     )
 
 
@@ -118,9 +124,7 @@ class JobTemplate(ApiModel):
         default=None, description="`requests` and `limits`, as in a container."
     )
     node_selector: dict[str, str] | None = None
-    tolerations: list[dict[str, Any]] | None = Field(
-        default=None, description="As in a Pod."
-    )
+    tolerations: list[dict[str, Any]] | None = Field(default=None, description="As in a Pod.")
     queue_name: str | None = Field(default=None, max_length=253, description="Kueue's LocalQueue.")
     runtime_class_name: ResourceName | None = None
     priority_class_name: ResourceName | None = None

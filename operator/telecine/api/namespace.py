@@ -68,9 +68,9 @@ class NamespaceSpec(ApiModel):
         description="SUSPENDED makes the Weaviate tenant INACTIVE, ARCHIVED makes it OFFLOADED.",
     )
     weaviate: WeaviateRef | None = None
-    tenant: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None = (
-        Field(default=None, description="Overrides the tenant's name in Weaviate. Immutable.")
-    )
+    tenant: (
+        Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None
+    ) = Field(default=None, description="Overrides the tenant's name in Weaviate. Immutable.")
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
 
 
@@ -93,5 +93,3 @@ class NamespaceStatus(CommonStatus):
     buckets: int | None = None
     objects: int | None = None
     documents: int | None = None
-
-

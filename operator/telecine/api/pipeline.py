@@ -15,7 +15,14 @@ from telecine.api.sync import MetadataFilter
 class GitSource(ApiModel):
     """A Git repository; `path` is one folder with `handler.py` and `config.json`."""
 
-    url: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https?|ssh)://[^\s]+$|^[^\s@]+@[^\s:]+:[^\s]+$")]
+    url: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=2048,
+            pattern=r"^(https?|ssh)://[^\s]+$|^[^\s@]+@[^\s:]+:[^\s]+$",
+        ),
+    ]
     ref: Annotated[str, Field(max_length=255)] = "main"
     path: Annotated[str, Field(max_length=1024)] = "."
     secret_ref: SecretRef | None = None
@@ -31,7 +38,9 @@ class PipelineSource(ApiModel):
     filters: dict[str, str] = Field(
         default_factory=dict, description="Metadata that must be equal."
     )
-    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(default_factory=list)
+    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(
+        default_factory=list
+    )
 
 
 class PipelineDestination(ApiModel):

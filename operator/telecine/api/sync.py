@@ -56,7 +56,12 @@ class MetadataFilter(ApiModel):
             "type": None,
             "anyOf": None,
             "x-kubernetes-preserve-unknown-fields": True,
-            **rules(("type(self) in [string, int, double, bool]", "value is a string, number or boolean")),
+            **rules(
+                (
+                    "type(self) in [string, int, double, bool]",
+                    "value is a string, number or boolean",
+                )
+            ),
         },
     )
 
@@ -72,17 +77,23 @@ class FileFilters(ApiModel):
         ),
     )
     exclude_patterns: Annotated[list[Pattern], Field(max_length=256)] = Field(default_factory=list)
-    extensions: Annotated[list[Annotated[str, Field(min_length=1, max_length=32)]], Field(max_length=256)] = (
-        Field(default_factory=list, description="With or without the dot, in any case.")
+    extensions: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=32)]], Field(max_length=256)
+    ] = Field(default_factory=list, description="With or without the dot, in any case.")
+    mime_types: Annotated[
+        list[Annotated[str, Field(min_length=3, max_length=255)]], Field(max_length=256)
+    ] = Field(default_factory=list, description="`image/png` or `image/*`.")
+    min_size: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Bytes, inclusive."
     )
-    mime_types: Annotated[list[Annotated[str, Field(min_length=3, max_length=255)]], Field(max_length=256)] = (
-        Field(default_factory=list, description="`image/png` or `image/*`.")
+    max_size: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Bytes, inclusive."
     )
-    min_size: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Bytes, inclusive.")
-    max_size: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Bytes, inclusive.")
     modified_after: datetime | None = None
     modified_before: datetime | None = None
-    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(default_factory=list)
+    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(
+        default_factory=list
+    )
 
 
 class MappingSource(StrEnum):
@@ -115,10 +126,12 @@ class SchemaMapping(ApiModel):
         default=None, description="Name of the tag or metadata field (dotted paths allowed)."
     )
     pattern: Annotated[str, Field(max_length=1024)] | None = Field(
-        default=None, description="filename_regex: a regular expression, its first group is the value."
+        default=None,
+        description="filename_regex: a regular expression, its first group is the value.",
     )
     segment: int | None = Field(
-        default=None, description="folder_path: index of the folder, negative from the end; absent: all."
+        default=None,
+        description="folder_path: index of the folder, negative from the end; absent: all.",
     )
     value: str | None = Field(default=None, description="constant: the value.")
     default: str | None = Field(default=None, description="Used when the source gives nothing.")
@@ -135,7 +148,9 @@ class SyncSpec(ApiModel):
         json_schema_extra=rules(("self == oldSelf", "bucketRef is immutable: create another Sync"))
     )
     connection_ref: NameRef = Field(
-        json_schema_extra=rules(("self == oldSelf", "connectionRef is immutable: create another Sync"))
+        json_schema_extra=rules(
+            ("self == oldSelf", "connectionRef is immutable: create another Sync")
+        )
     )
     source_path: Annotated[str, Field(max_length=4096)] = Field(
         default="", description="Where in the Connection to begin: a prefix, a folder, `mux://`."
@@ -157,7 +172,8 @@ class SyncSpec(ApiModel):
         description="A run that would unindex more than this share stops and asks. 100: never asks.",
     )
     deletion_policy: DeletionPolicy = Field(
-        default=DeletionPolicy.ORPHAN, description="Orphan: what the Sync brought in stays in the Bucket."
+        default=DeletionPolicy.ORPHAN,
+        description="Orphan: what the Sync brought in stays in the Bucket.",
     )
     suspend: bool = False
     max_objects_per_run: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
@@ -268,4 +284,3 @@ class SyncStatus(CommonStatus):
     last_success_time: datetime | None = None
     next_sync_time: datetime | None = None
     synced_generation: int | None = None
-

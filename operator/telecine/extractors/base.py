@@ -70,5 +70,4 @@ class Extractor(Protocol):
         ...
 
 
-
 __all__ = ["Content", "Document", "ExtractionError", "Extractor", "Property", "Vector"]
