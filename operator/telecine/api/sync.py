@@ -245,8 +245,12 @@ class RunStatus(StatusModel):
     workers: int = 0
     shards: dict[str, ShardProgress] = Field(default_factory=dict)
     unindexed: int = 0
+    inputs: str | None = Field(
+        default=None, description="Digest of what the run was made from: specs, recipes, Secret version."
+    )
     reason: str | None = None
     message: str | None = None
+    permanent: bool = Field(default=False, description="Failed until a spec or Secret changes.")
 
 
 class RunRecord(StatusModel):
@@ -283,4 +287,4 @@ class SyncStatus(CommonStatus):
     last_sync_time: datetime | None = None
     last_success_time: datetime | None = None
     next_sync_time: datetime | None = None
-    synced_generation: int | None = None
+    synced_inputs: str | None = Field(default=None, description="`inputs` of the last closed run.")
