@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 GROUP = "telecine.dev"
@@ -117,14 +117,39 @@ class CommonStatus(StatusModel):
     )
 
 
+#: The pattern that controller-gen gives resource.Quantity.
+_QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
+    r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+
+
+def _whole_number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+#: A quantity as in a Pod: `500m`, `2Gi`, 2.
+Quantity = Annotated[
+    str,
+    BeforeValidator(_whole_number_as_text),
+    Field(max_length=64, pattern=_QUANTITY),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": _QUANTITY, "maxLength": 64}),
+]
+
+
 class JobTemplate(ApiModel):
     """How the Pods of a run are shaped. The process executor ignores it."""
 
-    resources: dict[str, dict[str, str]] | None = Field(
-        default=None, description="`requests` and `limits`, as in a container."
+    resources: (
+        Annotated[
+            dict[str, Annotated[dict[str, Quantity], Field(max_length=16)]], Field(max_length=2)
+        ]
+        | None
+    ) = Field(default=None, description="`requests` and `limits`, as in a container.")
+    node_selector: Annotated[dict[str, str], Field(max_length=64)] | None = None
+    tolerations: Annotated[list[dict[str, Any]], Field(max_length=64)] | None = Field(
+        default=None, description="As in a Pod."
     )
-    node_selector: dict[str, str] | None = None
-    tolerations: list[dict[str, Any]] | None = Field(default=None, description="As in a Pod.")
     queue_name: str | None = Field(default=None, max_length=253, description="Kueue's LocalQueue.")
     runtime_class_name: ResourceName | None = None
     priority_class_name: ResourceName | None = None

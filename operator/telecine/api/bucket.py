@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from telecine.api.base import ApiModel, CommonStatus, NameRef, rules
 from telecine.api.namespace import DeletionPolicy
@@ -36,14 +36,12 @@ class BucketStorage(ApiModel):
     prefix: Annotated[str, Field(max_length=1024)] = ""
 
 
+_EITHER = "give either `schema` or `blobType`, which is short for a schema of one property"
+
+
 class BucketSpec(ApiModel):
     model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "has(self.schema) != has(self.blobType)",
-                "give either `schema` or `blobType`, which is short for a schema of one property",
-            ),
-        )
+        json_schema_extra=rules(("has(self.schema) != has(self.blobType)", _EITHER))
     )
 
     namespace_ref: NameRef = Field(
@@ -56,6 +54,12 @@ class BucketSpec(ApiModel):
     blob_type: BlobType | None = None
     storage: BucketStorage | None = None
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+
+    @model_validator(mode="after")
+    def _schema_or_blob_type(self) -> Self:
+        if (self.schema_ is None) == (self.blob_type is None):
+            raise ValueError(_EITHER)
+        return self
 
     def properties(self) -> dict[str, SchemaProperty]:
         """The schema's properties; `blobType: video` is one required property `video`."""

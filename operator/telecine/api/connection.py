@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from telecine.api.base import ApiModel, CommonStatus, ResourceName, rules
 
@@ -118,38 +119,27 @@ class SecretRef(ApiModel):
     name: ResourceName
 
 
+#: Providers that are usable without any configuration but a Secret.
+_BLOCK_OPTIONAL = frozenset({Provider.GOOGLE_DRIVE, Provider.BOX, Provider.MUX})
+
+
+def _block_rule(provider: Provider) -> str:
+    block, chosen = to_camel(provider), f"self.provider == '{provider}'"
+    if provider in _BLOCK_OPTIONAL:
+        return f"{chosen} || !has(self.{block})"
+    return f"({chosen}) == has(self.{block})"
+
+
+def _block_message(provider: Provider) -> str:
+    verb = "may" if provider in _BLOCK_OPTIONAL else "must"
+    only = "only when provider is {}" if verb == "may" else "when provider is {}, and only then"
+    return f"the block `{to_camel(provider)}` {verb} be given {only.format(provider)}"
+
+
 class ConnectionSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
-            *(
-                (
-                    f"(self.provider == '{p.value}') == has(self.{f})",
-                    f"the block `{f}` must be given when provider is {p.value}, and only then",
-                )
-                for p, f in (
-                    (Provider.S3, "s3"),
-                    (Provider.GCS, "gcs"),
-                    (Provider.AZURE_BLOB, "azureBlob"),
-                    (Provider.R2, "r2"),
-                    (Provider.B2, "b2"),
-                    (Provider.WASABI, "wasabi"),
-                    (Provider.TIGRIS, "tigris"),
-                    (Provider.SUPABASE, "supabase"),
-                    (Provider.LOCAL, "local"),
-                    (Provider.WEAVIATE, "weaviate"),
-                )
-            ),
-            *(
-                (
-                    f"self.provider == '{p.value}' || !has(self.{f})",
-                    f"the block `{f}` may be given only when provider is {p.value}",
-                )
-                for p, f in (
-                    (Provider.GOOGLE_DRIVE, "googleDrive"),
-                    (Provider.BOX, "box"),
-                    (Provider.MUX, "mux"),
-                )
-            ),
+            *((_block_rule(provider), _block_message(provider)) for provider in Provider)
         )
     )
 
@@ -177,6 +167,15 @@ class ConnectionSpec(ApiModel):
     test_before_use: bool = Field(
         default=True, description="ACTIVE only after a live check of the credentials."
     )
+
+    @model_validator(mode="after")
+    def _only_the_block_of_the_provider(self) -> Self:
+        for provider in Provider:
+            given = getattr(self, provider.value) is not None
+            chosen = provider is self.provider
+            if given != chosen and not (chosen and provider in _BLOCK_OPTIONAL):
+                raise ValueError(_block_message(provider))
+        return self
 
 
 class ConnectionStatus(CommonStatus):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from telecine.api.base import ApiModel, CommonStatus, NameRef, StatusModel, rules
 
@@ -72,6 +72,14 @@ class NamespaceSpec(ApiModel):
         Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")] | None
     ) = Field(default=None, description="Overrides the tenant's name in Weaviate. Immutable.")
     deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+
+    @model_validator(mode="after")
+    def _extractor_names_are_unique(self) -> Self:
+        names = [extractor.name for extractor in self.feature_extractors]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"featureExtractors: {name} is given more than once")
+        return self
 
 
 class ServingExtractor(StatusModel):

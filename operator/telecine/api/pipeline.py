@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from telecine.api.base import ApiModel, CommonStatus, JobTemplate, NameRef, rules
 from telecine.api.connection import SecretRef
-from telecine.api.sync import MetadataFilter
+from telecine.api.selection import MetadataFilter
 
 
 class GitSource(ApiModel):
@@ -35,7 +35,7 @@ class InlineSource(ApiModel):
 class PipelineSource(ApiModel):
     connection_ref: NameRef
     source_path: Annotated[str, Field(max_length=4096)] = ""
-    filters: dict[str, str] = Field(
+    filters: Annotated[dict[str, str], Field(max_length=64)] = Field(
         default_factory=dict, description="Metadata that must be equal."
     )
     metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(
@@ -53,11 +53,12 @@ class OnChange(StrEnum):
     ALL = "All"
 
 
+_EITHER = "give either `git` or `inline`"
+
+
 class PipelineSpec(ApiModel):
     model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("has(self.git) != has(self.inline)", "give either `git` or `inline`"),
-        )
+        json_schema_extra=rules(("has(self.git) != has(self.inline)", _EITHER))
     )
 
     alias: Annotated[str, Field(min_length=1, max_length=253)] | None = None
@@ -72,6 +73,12 @@ class PipelineSpec(ApiModel):
     on_change: OnChange = OnChange.NEW
     job_template: JobTemplate | None = None
     suspend: bool = False
+
+    @model_validator(mode="after")
+    def _git_or_inline(self) -> Self:
+        if (self.git is None) == (self.inline is None):
+            raise ValueError(_EITHER)
+        return self
 
 
 class PipelineStatus(CommonStatus):

@@ -18,8 +18,34 @@ from telecine.api.base import (
     rules,
 )
 from telecine.api.namespace import DeletionPolicy
+from telecine.api.selection import (
+    FileFilters,
+    FilterOperator,
+    MappingSource,
+    MappingTarget,
+    MappingTransform,
+    MetadataFilter,
+    SchemaMapping,
+)
 
-Pattern = Annotated[str, Field(min_length=1, max_length=1024)]
+__all__ = [
+    "DriftPolicy",
+    "FileFilters",
+    "FilterOperator",
+    "MappingSource",
+    "MappingTarget",
+    "MappingTransform",
+    "MetadataFilter",
+    "PlanSummary",
+    "RunRecord",
+    "RunStatus",
+    "RunStep",
+    "SchemaMapping",
+    "ShardProgress",
+    "SyncMode",
+    "SyncSpec",
+    "SyncStatus",
+]
 
 
 class SyncMode(StrEnum):
@@ -31,116 +57,6 @@ class SyncMode(StrEnum):
 class DriftPolicy(StrEnum):
     ENFORCE = "Enforce"
     WARN = "Warn"
-
-
-class FilterOperator(StrEnum):
-    CONTAINS = "contains"
-    EQUALS = "equals"
-    NOT_EQUALS = "not_equals"
-    NOT_CONTAINS = "not_contains"
-    GT = "gt"
-    LT = "lt"
-    GTE = "gte"
-    LTE = "lte"
-    EXISTS = "exists"
-
-
-class MetadataFilter(ApiModel):
-    """One rule over an asset's metadata, for example `meta.external_id equals a-1`."""
-
-    field: Annotated[str, Field(min_length=1, max_length=512)]
-    operator: FilterOperator
-    value: str | int | float | bool = Field(
-        default=True,
-        json_schema_extra={
-            "type": None,
-            "anyOf": None,
-            "x-kubernetes-preserve-unknown-fields": True,
-            **rules(
-                (
-                    "type(self) in [string, int, double, bool]",
-                    "value is a string, number or boolean",
-                )
-            ),
-        },
-    )
-
-
-class FileFilters(ApiModel):
-    """All given filters must hold (AND). An absent or empty one accepts everything."""
-
-    include_patterns: Annotated[list[Pattern], Field(max_length=256)] = Field(
-        default_factory=list,
-        description=(
-            "Glob patterns; without `/` they match the file name in any folder, with `/` the "
-            "path from the Sync's root (`**` crosses folders)."
-        ),
-    )
-    exclude_patterns: Annotated[list[Pattern], Field(max_length=256)] = Field(default_factory=list)
-    extensions: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=32)]], Field(max_length=256)
-    ] = Field(default_factory=list, description="With or without the dot, in any case.")
-    mime_types: Annotated[
-        list[Annotated[str, Field(min_length=3, max_length=255)]], Field(max_length=256)
-    ] = Field(default_factory=list, description="`image/png` or `image/*`.")
-    min_size: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Bytes, inclusive."
-    )
-    max_size: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Bytes, inclusive."
-    )
-    modified_after: datetime | None = None
-    modified_before: datetime | None = None
-    metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(
-        default_factory=list
-    )
-
-
-class MappingSource(StrEnum):
-    FILE = "file"
-    TAG = "tag"
-    METADATA = "metadata"
-    FILENAME_REGEX = "filename_regex"
-    FOLDER_PATH = "folder_path"
-    CONSTANT = "constant"
-
-
-class MappingTransform(StrEnum):
-    LOWERCASE = "lowercase"
-    UPPERCASE = "uppercase"
-    TRIM = "trim"
-    JSON_PARSE = "json_parse"
-
-
-class MappingTarget(StrEnum):
-    FIELD = "field"
-    BLOB = "blob"
-
-
-class SchemaMapping(ApiModel):
-    """How one target of an object is filled from an asset."""
-
-    target_type: MappingTarget = MappingTarget.FIELD
-    source: MappingSource
-    key: Annotated[str, Field(max_length=512)] | None = Field(
-        default=None, description="Name of the tag or metadata field (dotted paths allowed)."
-    )
-    pattern: Annotated[str, Field(max_length=1024)] | None = Field(
-        default=None,
-        description="filename_regex: a regular expression, its first group is the value.",
-    )
-    segment: int | None = Field(
-        default=None,
-        description="folder_path: index of the folder, negative from the end; absent: all.",
-    )
-    value: str | None = Field(default=None, description="constant: the value.")
-    default: str | None = Field(default=None, description="Used when the source gives nothing.")
-    transform: MappingTransform | None = None
-    required: bool = Field(default=False, description="Without a value the asset is skipped.")
-    blob_property: Annotated[str, Field(max_length=253)] | None = Field(
-        default=None, description="blob: the Bucket's property; default is the target's name."
-    )
-    mime_type_override: Annotated[str, Field(max_length=255)] | None = None
 
 
 class SyncSpec(ApiModel):
@@ -169,7 +85,7 @@ class SyncSpec(ApiModel):
     )
     delete_limit_percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=50,
-        description="A run that would unindex more than this share stops and asks. 100: never asks.",
+        description="A run that would unindex more than this share stops and asks; 100: never.",
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.ORPHAN,
@@ -246,7 +162,8 @@ class RunStatus(StatusModel):
     shards: dict[str, ShardProgress] = Field(default_factory=dict)
     unindexed: int = 0
     inputs: str | None = Field(
-        default=None, description="Digest of what the run was made from: specs, recipes, Secret version."
+        default=None,
+        description="Digest of what the run was made from: specs, recipes, Secret version.",
     )
     reason: str | None = None
     message: str | None = None
