@@ -1,0 +1,61 @@
+# Every target does its own set-up: python3 (3.11 or newer) and make are all that must be there.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV ?= $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+BIN := $(VENV)/bin
+KEEP ?=
+ARGS ?=
+
+.PHONY: help setup binaries dev demo test test-unit test-integration lint format generate bench \
+	clean down
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Make the Python environment from uv.lock (a second run does nothing)
+	@scripts/setup.sh
+
+binaries: setup ## Find, fetch or build the cluster's and Weaviate's binaries
+	@$(BIN)/python -m telecine.dev.binaries
+
+dev: setup ## Start a cluster and Weaviate for development (telecine dev env tells how to use them)
+	@$(BIN)/telecine dev up $(ARGS)
+
+down: setup ## Stop what `make dev` started
+	@$(BIN)/telecine dev down $(ARGS)
+
+demo: setup ## Index a folder and an S3 bucket and search them; KEEP=1 leaves it running
+	@$(BIN)/python -m telecine.dev.demo $(if $(KEEP),--keep) $(ARGS)
+
+test: test-unit test-integration ## All tests: unit first, then integration
+
+test-unit: setup ## Pure tests, seconds
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+test-integration: setup binaries ## Tests against a real API server, Weaviate and S3 server
+	@$(BIN)/pytest tests/integration $(ARGS)
+
+lint: setup ## Style, types, layers, and whether crds/ is up to date
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --cache-dir .import_linter_cache
+	@$(BIN)/python -m telecine.api.crds --check
+
+format: setup ## Format the code and fix what ruff can fix
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+generate: setup ## Write crds/ from the models
+	@$(BIN)/python -m telecine.api.crds
+
+bench: setup binaries ## Benchmarks against the plain libraries
+	@$(BIN)/pytest tests/benchmarks -s $(ARGS)
+
+clean: ## Remove the environment and caches of this checkout
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
