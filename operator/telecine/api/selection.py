@@ -91,7 +91,7 @@ class MetadataFilter(ApiModel):
         elif "value" not in self.model_fields_set:
             raise ValueError(f"value: `{self.operator}` needs one")
         elif self.operator in _NUMERIC and (
-            isinstance(self.value, bool) or not re.search(_NUMBER, str(self.value))
+            isinstance(self.value, bool) or not re.fullmatch(_NUMBER, str(self.value))
         ):
             raise ValueError(f"value: `{self.operator}` needs a number, not {self.value!r}")
         return self
