@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from telecine.api.bucket import BucketSpec
 from telecine.api.connection import ConnectionSpec, Provider
 from telecine.api.namespace import NamespaceSpec
 from telecine.api.pipeline import PipelineSpec
-from telecine.api.sync import FileFilters, MetadataFilter, SchemaMapping, SyncSpec
+from telecine.api.sync import FileFilters, MetadataFilter, SchemaMapping, SyncMode, SyncSpec
 
 
 @pytest.mark.parametrize("operator", ["gt", "lt", "gte", "lte"])
@@ -147,3 +148,44 @@ def test_quantities_may_be_whole_numbers() -> None:
 def test_a_quantity_that_a_pod_would_not_take_is_refused(quantity: Any) -> None:
     with pytest.raises(ValidationError, match="cpu"):
         JobTemplate.model_validate({"resources": {"limits": {"cpu": quantity}}})
+
+
+def sync(**fields: Any) -> dict[str, Any]:
+    return {"bucketRef": {"name": "b"}, "connectionRef": {"name": "c"}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pollingIntervalSeconds", "300"),
+        ("pollingIntervalSeconds", 300.5),
+        ("prune", "yes"),
+        ("prune", 1),
+        ("sourcePath", 2026),
+        ("source_path", "2026/"),
+    ],
+)
+def test_a_manifest_is_read_as_strictly_as_by_the_api_server(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=field):
+        SyncSpec.parse(sync(**{field: value}))
+
+
+def test_a_manifest_read_strictly_keeps_enums_times_and_scalars() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    rule = {"field": "n", "operator": "gt", "value": 1.5}
+    for written in (moment, "2026-01-02T00:00:00Z"):
+        filters = {"modifiedAfter": written, "metadataFilters": [rule]}
+        spec = SyncSpec.parse(sync(fileFilters=filters, syncMode="initial_only"))
+        assert spec.sync_mode is SyncMode.INITIAL_ONLY
+        assert spec.filters().modified_after == moment
+        assert spec.filters().metadata_filters[0].value == 1.5
+
+
+def test_a_plain_date_is_no_time() -> None:
+    with pytest.raises(ValidationError, match="modifiedAfter"):
+        SyncSpec.parse(sync(fileFilters={"modifiedAfter": date(2026, 1, 2)}))
+
+
+def test_quantities_may_be_whole_numbers_in_a_manifest_too() -> None:
+    job = JobTemplate.parse({"resources": {"requests": {"cpu": 2}}})
+    assert job.resources == {"requests": {"cpu": "2"}}

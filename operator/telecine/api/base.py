@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from collections.abc import Mapping
+from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -24,6 +26,13 @@ ResourceName = Annotated[
 ]
 
 
+def _as_in_yaml(value: Any) -> str:
+    """A date or time that a YAML reader made of a plain scalar, as text again."""
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is no part of a manifest")
+
+
 class ApiModel(BaseModel):
     """A part of a custom resource: camelCase in YAML, unknown fields refused."""
 
@@ -33,6 +42,16 @@ class ApiModel(BaseModel):
         extra="forbid",
         use_enum_values=False,
     )
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """Reads a part of a manifest as strictly as the API server does.
+
+        Unlike `model_validate` it takes no text for a number and no snake_case name. Raises
+        pydantic.ValidationError, and TypeError for what JSON does not know (a set, bytes).
+        """
+        text = json.dumps(body, default=_as_in_yaml)
+        return cls.model_validate_json(text, strict=True, by_alias=True, by_name=False)
 
     def dump(self) -> dict[str, Any]:
         """The YAML form: camelCase, no unset fields, JSON types only."""

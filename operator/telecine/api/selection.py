@@ -53,10 +53,13 @@ _SCALAR: dict[str, Any] = {
 def _unless(operators: Iterable[FilterOperator], schema: dict[str, Any]) -> dict[str, Any]:
     """`schema` must hold unless the operator is one of these.
 
-    `schema` stands first, because the API server words its message after the first alternative.
+    The API server words its message after the alternative in which most checks succeeded. The
+    checks of `field` and `operator` always do: they make that the one which speaks of the value.
     """
+    certain = {"field": {"minLength": 1}, "operator": {"minLength": 1}}
+    wanted = {**schema, "properties": {**schema.get("properties", {}), **certain}}
     others = {"properties": {"operator": {"enum": [operator.value for operator in operators]}}}
-    return {"anyOf": [schema, others]}
+    return {"anyOf": [wanted, others]}
 
 
 _FILTER_RULES: list[JsonValue] = [
