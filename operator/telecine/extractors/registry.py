@@ -1,0 +1,47 @@
+"""Which feature extractors there are. A class is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from telecine.extractors.base import Extractor
+
+_AVAILABLE = {
+    ("text_extractor", "v1"): "telecine.extractors.text_extractor:TextExtractor",
+}
+_PLANNED = frozenset({("image_extractor", "v1"), ("multimodal_extractor", "v1")})
+
+
+class UnknownExtractorError(LookupError):
+    """No extractor has that name and version; `str()` lists those that exist."""
+
+
+class ExtractorNotImplementedError(NotImplementedError):
+    """The extractor is known, and this version of Telecine does not have it yet."""
+
+
+def available() -> list[str]:
+    """Names and versions, as `text_extractor v1`."""
+    return sorted(f"{name} {version}" for name, version in _AVAILABLE)
+
+
+def extractor_class(name: str, version: str) -> type[Extractor]:
+    """The class of an extractor; importing it loads no model and no decoder.
+
+    Raises:
+        UnknownExtractorError: there is none of that name and version.
+        ExtractorNotImplementedError: it is planned.
+    """
+    target = _AVAILABLE.get((name, version))
+    if target is not None:
+        module, _, attribute = target.partition(":")
+        return cast("type[Extractor]", getattr(import_module(module), attribute))
+    existing = ", ".join(available())
+    if (name, version) in _PLANNED:
+        raise ExtractorNotImplementedError(
+            f"feature extractor {name} {version} is not implemented yet; available: {existing}"
+        )
+    raise UnknownExtractorError(
+        f"there is no feature extractor {name} {version}; available: {existing}"
+    )
