@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpx2
 import structlog
 from lightkube import ApiError, Client
 from lightkube.models.coordination_v1 import LeaseSpec
@@ -155,7 +155,7 @@ class HeldLease:
         while not self._stop.wait(self._seconds / 4):
             try:
                 self._renew()
-            except (ApiError, httpx.HTTPError) as error:
+            except (ApiError, httpx2.HTTPError) as error:
                 log.warning("a lease could not be renewed", lease=self._name, error=str(error))
             if self._lost:
                 return
@@ -201,5 +201,5 @@ def waiting_for(
         with HeldLease(client, name, namespace, identity, seconds):
             yield
     finally:
-        with contextlib.suppress(httpx.HTTPError, ApiError):
+        with contextlib.suppress(httpx2.HTTPError, ApiError):
             release(client, name, namespace, identity)

@@ -102,7 +102,9 @@ class ProcessExecutor:
     def tail(self, name: str, lines: int = 20) -> str:
         """The end of a worker's log."""
         try:
-            return "\n".join(self._log_path(name).read_text("utf-8", "replace").splitlines()[-lines:])
+            return "\n".join(
+                self._log_path(name).read_text("utf-8", "replace").splitlines()[-lines:]
+            )
         except OSError:
             return ""
 

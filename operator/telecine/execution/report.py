@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import structlog
 from lightkube import ApiError, Client
 from lightkube.types import PatchType
@@ -91,7 +91,7 @@ class StatusReporter:
             self._last = time.monotonic()
         try:
             self._patch(changes)
-        except (httpx.HTTPError, ApiError) as error:
+        except (httpx2.HTTPError, ApiError) as error:
             log.warning("progress could not be reported", error=str(error))
 
     def _surely(self, changes: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ class StatusReporter:
             try:
                 self._patch(changes)
                 return
-            except (httpx.HTTPError, ApiError) as error:
+            except (httpx2.HTTPError, ApiError) as error:
                 log.warning("a report is tried again", error=str(error))
                 self._guard.check()
                 time.sleep(wait)
@@ -118,5 +118,7 @@ class StatusReporter:
             )
         except ApiError as error:
             if error.status.code in (404, 422):
-                raise RunLostError(f"the run is not in the status of {self._sync} any more") from error
+                raise RunLostError(
+                    f"the run is not in the status of {self._sync} any more"
+                ) from error
             raise

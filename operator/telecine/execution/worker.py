@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-import httpx
+import httpx2
 import structlog
 from lightkube import ApiError, Client
 
@@ -162,8 +162,8 @@ def main() -> None:
     structlog.contextvars.bind_contextvars(sync=arguments.sync, run=arguments.run)
     try:
         code = work(arguments, load_client(), settings)
-    except (ApiError, httpx.HTTPError) as error:
-        log.error("the API server failed", error=str(error))
+    except (ApiError, httpx2.HTTPError):
+        log.exception("the API server failed")
         code = 1
     sys.exit(code)
 

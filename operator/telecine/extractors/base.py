@@ -53,6 +53,20 @@ class Extractor(Protocol):
     properties: ClassVar[tuple[Property, ...]]
     """Outputs beside `text`."""
 
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        """Raises ValueError when a parameter is unknown or out of bounds; loads no model."""
+        ...
+
+    @classmethod
+    def validate(cls, parameters: Mapping[str, Any]) -> None:
+        """Raises ValueError that names the parameter; loads no model."""
+        ...
+
+    @classmethod
+    def model_key(cls, parameters: Mapping[str, Any]) -> str:
+        """What tells the embedding model apart from others; empty for the default one."""
+        ...
+
     def split(self, content: Content) -> Iterator[Document]:
         """The object's documents without vectors, streamed.
 

@@ -19,10 +19,10 @@ import structlog
 
 from telecine.api.base import Phase
 from telecine.api.sync import ShardProgress
-from telecine.extractors.base import Document, ExtractionError, Extractor
+from telecine.extractors.base import Document, ExtractionError
 from telecine.extractors.models import ModelUnavailableError
 from telecine.planning.identity import bucket_range
-from telecine.planning.types import ObjectRecord, ObjectState, Recipe
+from telecine.planning.types import ObjectRecord, ObjectState
 from telecine.providers.base import ProviderError
 from telecine.workers.fetch import Fetched, fetch_ahead
 from telecine.workers.planner import rules_of
@@ -183,7 +183,11 @@ class _Extraction:
         )
 
     def finished(self, work: _Object) -> Finished:
-        kept = work.record.documents if not work.counts and work.content_hash == work.record.content_hash else 0
+        kept = (
+            work.record.documents
+            if not work.counts and work.content_hash == work.record.content_hash
+            else 0
+        )
         documents = sum(work.counts.values()) or kept
         return Finished(work.record, work.content_hash, work.recipes, documents)
 
@@ -214,10 +218,16 @@ class _Extraction:
 def failure(record: ObjectRecord, error: Exception, job: Job) -> dict[str, Any]:
     """The ledger's columns for an object that failed: when to try again, or rest."""
     known = isinstance(error, ProviderError | ExtractionError)
-    reason = error.reason if isinstance(error, ProviderError | ExtractionError) else "ExtractorCrashed"
+    reason = (
+        error.reason if isinstance(error, ProviderError | ExtractionError) else "ExtractorCrashed"
+    )
     permanent = isinstance(error, ProviderError | ExtractionError) and error.permanent
     if not known:
-        log.error("an extractor crashed", path=record.path, trace="".join(traceback.format_exception(error)))
+        log.error(
+            "an extractor crashed",
+            path=record.path,
+            trace="".join(traceback.format_exception(error)),
+        )
     attempts = record.attempts + 1
     dead = permanent or attempts >= job.limits.asset_attempts
     wait = min(job.limits.asset_retry_seconds * 2 ** (attempts - 1), _RETRY_CAP_SECONDS)

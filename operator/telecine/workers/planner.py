@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-
 from telecine.api.sync import PlanSummary
 from telecine.planning.diff import decide, plan
 from telecine.planning.filters import Rules
@@ -39,8 +38,6 @@ def rules_of(job: Job, now: float | None = None) -> Rules:
         job.sync,
         job.sync_name,
         job.bucket,
-        kube_namespace=job.kube_namespace,
-        bucket_name=job.bucket_name,
         connection=job.connection_name,
         recipes=job.recipes,
         unversioned=job.provider.unversioned,
@@ -143,5 +140,3 @@ def _describe(decision: Decision, rules: Rules, provider: Provider) -> Decision:
 
 def _snake(reason: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in reason).lstrip("_")
-
-

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from telecine.api.bucket import BucketSpec
 from telecine.api.sync import PlanSummary, RunStep, ShardProgress, SyncSpec
-from telecine.index.index import Index
 from telecine.planning.types import Recipe
-from telecine.providers.base import Provider
+
+if TYPE_CHECKING:
+    from telecine.index.index import Index
+    from telecine.providers.base import Provider
 
 
 class RunLostError(Exception):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 from uuid import UUID
 
 from telecine.planning.types import Action, Asset, Decision
@@ -49,7 +49,7 @@ class Spool:
             count += len(page)
             self._db.executemany(
                 "INSERT INTO listing VALUES (?, ?)",
-                [(identify(asset.id).bytes, dumps(tuple(asset))) for asset in page],
+                [(identify(asset.id).bytes, dumps(cast("Any", asset[:]))) for asset in page],
             )
         self._db.execute("COMMIT")
         return count

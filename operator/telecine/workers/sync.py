@@ -7,13 +7,14 @@ attempt's plan finds PENDING or unchanged, and does again or passes over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
 from telecine.api.sync import DriftPolicy, PlanSummary, RunStep
+from telecine.index.cascade import unselect
 from telecine.planning.filters import Rules
 from telecine.planning.summary import fuse_trips
 from telecine.planning.types import Action, Asset, Decision, ObjectRecord, ObjectState, Reason
@@ -84,7 +85,8 @@ def _apply(
     unindexed = 0
     for batch in spool.decisions(Action.UNINDEX):
         guard.check()
-        unindexed += unselect(job, [d.record for d in batch if d.record is not None])
+        going = [d.record for d in batch if d.record is not None]
+        unindexed += unselect(job.index, job.tenant, job.owner, job.sync_name, going)
         reporter.activity(f"unindexing: {unindexed}", summary, unindexed=unindexed)
     for batch in spool.decisions(Action.ADOPT):
         guard.check()
@@ -112,29 +114,6 @@ def chunk_size(total: int, parallelism: int, batch_size: int) -> int:
     return min(_CHUNK_MAX, max(batch_size, -(-total // max(parallelism, 1)), 1))
 
 
-def unselect(job: Job, records: Iterable[ObjectRecord]) -> int:
-    """Ends this Sync's selection of objects; those that no Sync selects go with their documents.
-
-    Documents go first: killed in between, the next plan finds the row and does it again.
-    """
-    ledger = job.index.ledger(job.tenant)
-    going: list[UUID] = []
-    staying: dict[UUID, Mapping[str, Any]] = {}
-    for record in records:
-        others = [name for name in record.syncs if name != job.sync_name]
-        if others:
-            staying[record.id] = {"syncs": others}
-        else:
-            going.append(record.id)
-    if going:
-        for collection in job.index.document_collections():
-            job.index.documents(job.tenant, collection).delete_objects(going, owner=job.owner)
-        ledger.delete(going, owner=job.owner)
-    if staying:
-        ledger.patch(staying)
-    return len(going)
-
-
 def _with(job: Job, decision: Decision) -> list[str]:
     known = decision.record.syncs if decision.record else []
     return sorted({*known, job.sync_name})
@@ -151,8 +130,7 @@ def _update_metadata(job: Job, decisions: list[Decision], rules: Rules) -> None:
     if not decisions:
         return
     ledger = job.index.ledger(job.tenant)
-    names = [name for name in job.index.document_collections()]
-    stores = [job.index.documents(job.tenant, name) for name in names]
+    stores = [job.index.documents(job.tenant, name) for name in job.index.document_collections()]
 
     def update(decision: Decision) -> tuple[UUID, dict[str, Any]]:
         asset = _asset(decision)
@@ -208,5 +186,3 @@ def pending_record(job: Job, decision: Decision, rules: Rules, chunk: int) -> Ob
         replace=old is not None,
         owner=job.owner,
     )
-
-

@@ -59,5 +59,3 @@ class Toolset:
             made = extractor_class(recipe.name, recipe.version)(recipe.parameters)
             self._tools[recipe.key] = Tool(recipe, made, collection_of(recipe))
         return self._tools[recipe.key]
-
-

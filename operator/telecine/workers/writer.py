@@ -166,9 +166,7 @@ class Writer:
     def _withdraw(self, item: Withdrawal) -> None:
         for key in item.recipes:
             store = self.job.index.documents(self.job.tenant, self.collections[key])
-            store.delete_object(
-                item.object_id, only=(item.content_hash, key), owner=self.job.owner
-            )
+            store.delete_object(item.object_id, only=(item.content_hash, key), owner=self.job.owner)
 
     def _remove_all(self, object_id: UUID) -> None:
         """An object that was unindexed while it was extracted leaves nothing behind."""

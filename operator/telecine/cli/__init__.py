@@ -1,0 +1,61 @@
+"""The command line: `telecine`."""
+
+from __future__ import annotations
+
+import typer
+
+from telecine import __version__
+from telecine.cli.audit import audit
+from telecine.cli.common import out
+from telecine.cli.ledger import explain, objects, requeue
+from telecine.cli.plan import plan
+from telecine.cli.search import search
+from telecine.cli.status import status
+from telecine.dev.cli import app as dev
+
+app = typer.Typer(
+    name="telecine",
+    help=__doc__,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode=None,
+)
+app.add_typer(dev, name="dev")
+for command in (plan, search, objects, explain, requeue, audit, status):
+    app.command()(command)
+
+
+@app.command()
+def operator() -> None:
+    """Runs the operator in the foreground, against the cluster of the current context."""
+    from telecine.controllers.main import main as run
+
+    run()
+
+
+@app.command()
+def generate(
+    check: bool = typer.Option(False, "--check", help="Only tell whether the files are stale."),
+    directory: str = typer.Argument("crds", help="Where the CRDs are written."),
+) -> None:
+    """Writes the CRDs of the five kinds from their models."""
+    from pathlib import Path
+
+    from telecine.api import crds
+
+    if check:
+        stale = crds.stale(Path(directory))
+        for name in stale:
+            out.print(f"{name} is stale: run `make generate`")
+        raise typer.Exit(1 if stale else 0)
+    crds.write(Path(directory))
+
+
+@app.command()
+def version() -> None:
+    """Prints the version."""
+    out.print(__version__)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,164 @@
+"""The diff of a run: a pure function with an outcome for every case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from telecine.planning.filters import Outcome, Rules, Verdict
+from telecine.planning.types import Action, Asset, Decision, ObjectRecord, ObjectState, Reason
+
+
+def plan(
+    listed: Iterable[tuple[UUID, Asset]], indexed: Iterable[ObjectRecord], rules: Rules
+) -> Iterator[Decision]:
+    """Merges two streams sorted by object id into decisions, holding one of each in memory.
+
+    Raises:
+        ValueError: a stream is not sorted, or names an id twice.
+    """
+    records = _ours(indexed, rules.connection)
+    record = next(records, None)
+    last = -1
+    for key, asset in listed:
+        number = key.int
+        if number <= last:
+            raise ValueError(f"the listing is not sorted by object id at {asset.id!r}")
+        last = number
+        while record is not None and record.id.int < number:
+            yield from _gone(record, rules)
+            record = next(records, None)
+        if record is not None and record.id.int == number:
+            yield decide(asset, record, key, rules)
+            record = next(records, None)
+        else:
+            yield decide(asset, None, key, rules)
+    while record is not None:
+        yield from _gone(record, rules)
+        record = next(records, None)
+
+
+def _ours(indexed: Iterable[ObjectRecord], connection: str) -> Iterator[ObjectRecord]:
+    """The records of this Connection; those of others are none of this Sync's business."""
+    last = -1
+    for record in indexed:
+        if record.id.int <= last:
+            raise ValueError(f"the ledger is not sorted by object id at {record.asset_id!r}")
+        last = record.id.int
+        if record.connection == connection:
+            yield record
+
+
+def _gone(record: ObjectRecord, rules: Rules) -> Iterator[Decision]:
+    if rules.sync_name in record.syncs:
+        yield decide(None, record, record.id, rules)
+
+
+def decide(
+    asset: Asset | None, record: ObjectRecord | None, object_id: UUID, rules: Rules
+) -> Decision:
+    """What becomes of one asset and its object.
+
+    Raises:
+        ValueError: neither is given.
+    """
+    if asset is None:
+        if record is None:
+            raise ValueError("there is nothing to decide about")
+        if rules.prune:
+            return Decision(Action.UNINDEX, Reason.GONE, object_id, None, record)
+        return Decision(Action.KEEP, Reason.PRUNE_OFF, object_id, None, record)
+    if record is None:
+        return _new(asset, object_id, rules)
+    linked = rules.sync_name in record.syncs
+    verdict = _judge_known(asset, record, rules)
+    if verdict.outcome is Outcome.NEEDS_METADATA:
+        return Decision(Action.DESCRIBE, "", object_id, asset, record)
+    if verdict.outcome is Outcome.SKIP:
+        return _no_longer(asset, record, object_id, rules, verdict, linked)
+    return _selected(asset, record, object_id, rules, linked)
+
+
+def _new(asset: Asset, object_id: UUID, rules: Rules) -> Decision:
+    verdict = rules.judge(asset)
+    if verdict.outcome is Outcome.MATCH:
+        return Decision(Action.ADD, Reason.NEW, object_id, asset, None, extract=True)
+    if verdict.outcome is Outcome.NEEDS_METADATA:
+        return Decision(Action.DESCRIBE, "", object_id, asset, None)
+    return Decision(Action.SKIP, verdict.reason, object_id, asset, None, detail=verdict.detail)
+
+
+def _judge_known(asset: Asset, record: ObjectRecord, rules: Rules) -> Verdict:
+    """The ledger's metadata holds while the version does, but for what has no version."""
+    if (
+        not asset.complete
+        and record.version == asset.version
+        and record.content_hash
+        and not rules.reads_unversioned
+    ):
+        return rules.judge(asset, record.source_metadata)
+    return rules.judge(asset)
+
+
+def _no_longer(
+    asset: Asset,
+    record: ObjectRecord,
+    object_id: UUID,
+    rules: Rules,
+    verdict: Verdict,
+    linked: bool,
+) -> Decision:
+    """An asset that is in the ledger and does not match (any more)."""
+    if not linked:
+        return Decision(
+            Action.SKIP, verdict.reason, object_id, asset, record, detail=verdict.detail
+        )
+    if asset.unavailable is not None:
+        # A passing state of the source (`preparing`) is no reason to lose what is indexed.
+        return Decision(Action.KEEP, verdict.reason, object_id, asset, record)
+    action = Action.UNINDEX if rules.reconcile else Action.DRIFTED
+    return Decision(action, verdict.reason, object_id, asset, record, detail=verdict.detail)
+
+
+def _selected(
+    asset: Asset, record: ObjectRecord, object_id: UUID, rules: Rules, linked: bool
+) -> Decision:
+    """An asset that matches and has an object already."""
+
+    def change(reason: Reason, extract: bool) -> Decision:
+        return Decision(Action.CHANGE, reason, object_id, asset, record, extract)
+
+    if record.fingerprint != asset.fingerprint:
+        return change(Reason.CONTENT_CHANGED, True)
+    moved = record.version != asset.version
+    if record.state is ObjectState.COMPLETED:
+        if not rules.recipes.issubset(record.recipes):
+            return change(Reason.RECIPE_CHANGED, True)
+        if moved and not asset.complete:
+            return Decision(Action.DESCRIBE, "", object_id, asset, record)
+        if moved or _metadata_differs(asset, record, rules):
+            return change(Reason.METADATA_CHANGED, False)
+        if not linked:
+            return Decision(Action.ADOPT, Reason.SELECTED_BY_ANOTHER_SYNC, object_id, asset, record)
+        return Decision(Action.KEEP, Reason.UNCHANGED, object_id, asset, record)
+    if record.state is ObjectState.PENDING:
+        return Decision(Action.RETRY, Reason.UNFINISHED, object_id, asset, record, True)
+    if moved:
+        return change(Reason.CONTENT_CHANGED, True)
+    if record.dead_letter:
+        return Decision(
+            Action.DEAD, Reason.DEAD_LETTER, object_id, asset, record, detail=record.reason
+        )
+    if record.retry_at > rules.now:
+        return Decision(Action.KEEP, Reason.RETRY_LATER, object_id, asset, record)
+    return Decision(Action.RETRY, Reason.RETRY_DUE, object_id, asset, record, True)
+
+
+def _metadata_differs(asset: Asset, record: ObjectRecord, rules: Rules) -> bool:
+    """Whether fully known metadata, or the fields made from it, are not what the ledger has."""
+    if not asset.complete:
+        return False
+    known = dict(asset.metadata or {})
+    if {k: record.source_metadata.get(k) for k in known} != known:
+        return True
+    return rules.map(asset).fields != record.fields
