@@ -1,0 +1,300 @@
+"""The demo: `make demo`, or `python -m telecine.dev.demo [--keep]`.
+
+Starts a cluster, Weaviate and an S3 server of its own, runs the operator, applies
+`examples/quickstart/`, waits, and searches. Every step is a command that a reader can type. Ends
+with exit code 1 when a search does not find the right passage. Leaves nothing running; with
+`--keep` it waits until it is interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from telecine.dev import s3
+from telecine.execution.process import ProcessExecutor
+
+NAME = "demo"
+ROOT = Path(__file__).resolve().parents[3]
+QUICKSTART = ROOT / "examples" / "quickstart"
+TEXTS = QUICKSTART / "texts"
+
+#: What the committed manifests say, and the demo makes true or replaces.
+PATH = "/srv/telecine/texts"
+ENDPOINT = "http://127.0.0.1:9000"
+S3_BUCKET = "shelves"
+
+WAIT_SECONDS = 300
+OPERATOR_STOP_SECONDS = 15
+
+
+class DemoError(Exception):
+    """The demo did not show what it should; `str()` says what was found instead."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, and the object whose passage must come first."""
+
+    query: str
+    options: tuple[str, ...]
+    expected: str
+
+
+SEARCHES = (
+    Search(
+        "a scientist horrified by the creature he has brought to life",
+        (),
+        "fiction/novels/frankenstein.txt",
+    ),
+    Search(
+        "longing for the sea when life on land grows gloomy",
+        ("--filter", "metadata.shelf=novels"),
+        "fiction/novels/moby-dick.txt",
+    ),
+    Search(
+        "a railway engineer chases his stolen locomotive",
+        ("--bucket", "papers"),
+        "papers/films.json",
+    ),
+)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class Shell:
+    """Runs commands in the demo's environment and prints each before its output."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = dict(env)
+
+    def run(self, *command: str, ok: Sequence[int] = (0,), shown: bool = True) -> str:
+        """Returns what the command printed on stdout.
+
+        Raises:
+            DemoError: it ended with an exit code that is not among `ok`.
+        """
+        if shown:
+            say(f"\n$ {shlex.join(command)}")
+        process = subprocess.Popen(
+            command, env=self.env, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        output = []
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                output.append(line)
+                if shown:
+                    print(line, end="", flush=True)
+        if process.returncode not in ok:
+            raise DemoError(f"{shlex.join(command)} ended with exit code {process.returncode}")
+        return "".join(output)
+
+
+def base_env() -> dict[str, str]:
+    """This process's environment, with the commands of its virtual environment on PATH."""
+    own = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ.get('PATH', '')}"}
+
+
+@contextmanager
+def environment() -> Iterator[Shell]:
+    """A cluster and Weaviate that are empty at the start and gone at the end."""
+    shell = Shell(base_env())
+    try:
+        shell.run("telecine", "dev", "up", "--name", NAME)
+        exports = shell.run("telecine", "dev", "env", "--name", NAME, shown=False)
+        yield Shell({**shell.env, **parse_exports(exports, shell.env)})
+    finally:
+        shell.run("telecine", "dev", "down", "--name", NAME)
+
+
+def parse_exports(text: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of lines `export NAME=VALUE`, quoted for a shell; `$PATH` is expanded."""
+    found = {}
+    for word in shlex.split(text):
+        name, separator, value = word.partition("=")
+        if separator and name.isidentifier():
+            found[name] = value.replace("${PATH}", "$PATH").replace("$PATH", env["PATH"])
+    return found
+
+
+def upload(client: s3.Client) -> None:
+    """Puts texts/bucket/ into the S3 bucket, with the user metadata beside it."""
+    metadata = json.loads((TEXTS / "bucket-metadata.json").read_text())
+    client.create_bucket(Bucket=S3_BUCKET)
+    folder = TEXTS / "bucket"
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        key = path.relative_to(folder).as_posix()
+        client.put_object(
+            Bucket=S3_BUCKET, Key=key, Body=path.read_bytes(), Metadata=metadata.get(key, {})
+        )
+        facts = ", ".join(f"{name}={value}" for name, value in metadata.get(key, {}).items())
+        say(f"uploaded s3://{S3_BUCKET}/{key}  {facts}")
+
+
+def render(target: Path, replacements: Mapping[str, str]) -> None:
+    """Copies the manifests with this machine's path and port, and prints each line that differs."""
+    say("\nThe manifests are those of examples/quickstart/, but for these lines:")
+    for source in sorted(QUICKSTART.glob("*.yaml")):
+        lines = []
+        for number, line in enumerate(source.read_text().splitlines(), 1):
+            changed = line
+            for old, new in replacements.items():
+                changed = changed.replace(old, new)
+            if changed != line:
+                say(f"  {source.name}:{number}: {changed.strip()}")
+            lines.append(changed)
+        (target / source.name).write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def operator(shell: Shell, state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The operator as a process of its own; it and its workers are gone at the end."""
+    log = state / "operator.log"
+    say("\n$ telecine operator &")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "telecine.controllers.main"],
+            env={**shell.env, "TELECINE_STATE_DIR": str(state)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    except DemoError:
+        lines = log.read_text("utf-8", "replace").splitlines()[-40:]
+        say("\nThe end of the operator's log:\n" + "\n".join(lines))
+        raise
+    finally:
+        process.terminate()
+        try:
+            process.wait(OPERATOR_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        # Workers outlive their operator by design; those of an interrupted run end here.
+        ProcessExecutor(state, lambda _name, _code: None).stop("")
+
+
+def wait_until_synced(shell: Shell, running: subprocess.Popen[bytes]) -> None:
+    """`kubectl wait`, given up early when the operator ended."""
+    command = ("kubectl", "wait", "--for=condition=Ready", "tsync", "--all")
+    say(f"\n$ {shlex.join(command)} --timeout={WAIT_SECONDS}s")
+    waiting = subprocess.Popen([*command, f"--timeout={WAIT_SECONDS}s"], env=shell.env)
+    try:
+        while waiting.poll() is None:
+            if running.poll() is not None:
+                raise DemoError(f"the operator ended with exit code {running.returncode}")
+            time.sleep(0.2)
+    finally:
+        if waiting.poll() is None:
+            waiting.terminate()
+        waiting.wait()
+    if waiting.returncode != 0:
+        shell.run("kubectl", "get", "tns,tbucket,tconn,tsync", "-o", "wide")
+        raise DemoError("not every Sync became ready")
+
+
+def search(shell: Shell, wanted: Search) -> None:
+    """Prints the best passages; the first must be of the expected object."""
+    command = ("telecine", "search", wanted.query, "-n", "library", *wanted.options, "--limit", "3")
+    output = shell.run(*command)
+    first = re.search(r"^1\. +\S+ +(.+?) *$", output, re.MULTILINE)
+    found = first.group(1) if first else "nothing"
+    if found != wanted.expected:
+        raise DemoError(f"{wanted.query!r} should find {wanted.expected} first, and found {found}")
+
+
+def show(shell: Shell, running: subprocess.Popen[bytes], manifests: Path) -> None:
+    shell.run("kubectl", "apply", "-f", str(ROOT / "crds"))
+    shell.run(
+        "kubectl", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s",
+        shown=False,
+    )  # fmt: skip
+    shell.run("kubectl", "apply", "-f", str(manifests))
+    wait_until_synced(shell, running)
+    shell.run("kubectl", "get", "tns,tbucket,tconn,tsync")
+    say("\nWhat is left to do, and what was left out and why:")
+    shell.run("telecine", "plan", "sync/fiction", "--skipped", ok=(0, 2))
+    for wanted in SEARCHES:
+        search(shell, wanted)
+
+
+def hold() -> None:
+    """Keeps everything running until Ctrl-C."""
+    say(
+        "\nEverything keeps running until you press Ctrl-C here. In another terminal:\n"
+        f'  eval "$(telecine dev env --name {NAME})"\n'
+        "  kubectl get tns,tbucket,tconn,tsync -o wide\n"
+        '  telecine search "a rabbit with a watch" -n library'
+    )
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("")
+
+
+def demo(keep: bool) -> None:
+    """Raises DemoError when something did not come out as it should."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telecine-demo-")))
+        manifests = state / "quickstart"
+        manifests.mkdir()
+        shell = stack.enter_context(environment())
+        store = stack.enter_context(s3.serve(preferred_port=9000))
+        say("")
+        upload(store.client())
+        render(manifests, {PATH: str(TEXTS / "folder"), ENDPOINT: store.endpoint})
+        running = stack.enter_context(operator(shell, state))
+        show(shell, running, manifests)
+        say(
+            f"\nEvery search found the right passage. {time.monotonic() - started:.0f} s "
+            "from nothing running."
+        )
+        if keep:
+            hold()
+    if not keep:
+        say("Everything is stopped again. To look around instead: KEEP=1 make demo")
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(143)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="telecine demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
+    arguments = parser.parse_args()
+    # So that what was started is stopped on the way out.
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        demo(arguments.keep)
+    except DemoError as error:
+        say(f"\ndemo: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
