@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,8 +26,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from telecine.dev import s3
-from telecine.execution.process import ProcessExecutor
+from telecine.dev import binaries, s3
+from telecine.dev.environment import Instance
 
 NAME = "demo"
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,25 +115,36 @@ def base_env() -> dict[str, str]:
 
 
 @contextmanager
-def environment() -> Iterator[Shell]:
-    """A cluster and Weaviate that are empty at the start and gone at the end."""
+def environment(folder: Path) -> Iterator[Shell]:
+    """A cluster and Weaviate that are empty at the start and gone at the end.
+
+    Raises:
+        DemoError: another demo runs, or they did not start.
+    """
     shell = Shell(base_env())
+    running = Instance(NAME, say=say).running()
+    if any(running.values()):
+        raise DemoError(
+            "another demo runs, or was ended before it could clean up; "
+            f"stop it with: telecine dev down --name {NAME} --delete"
+        )
     try:
         shell.run("telecine", "dev", "up", "--name", NAME)
-        exports = shell.run("telecine", "dev", "env", "--name", NAME, shown=False)
-        yield Shell({**shell.env, **parse_exports(exports, shell.env)})
+        variables = json.loads(
+            shell.run("telecine", "dev", "env", "--name", NAME, "-o", "json", shown=False)
+        )
+        yield Shell({**shell.env, **variables, "PATH": with_kubectl(folder, shell.env["PATH"])})
     finally:
-        shell.run("telecine", "dev", "down", "--name", NAME)
+        shell.run("telecine", "dev", "down", "--name", NAME, "--delete")
 
 
-def parse_exports(text: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables of lines `export NAME=VALUE`, quoted for a shell; `$PATH` is expanded."""
-    found = {}
-    for word in shlex.split(text):
-        name, separator, value = word.partition("=")
-        if separator and name.isidentifier():
-            found[name] = value.replace("${PATH}", "$PATH").replace("$PATH", env["PATH"])
-    return found
+def with_kubectl(folder: Path, path: str) -> str:
+    """A PATH that has kubectl, also where only the cache has one."""
+    if shutil.which("kubectl", path=path):
+        return path
+    folder.mkdir()
+    (folder / "kubectl").symlink_to(binaries.ensure(["kubectl"], say)["kubectl"])
+    return f"{path}{os.pathsep}{folder}"
 
 
 def upload(client: s3.Client) -> None:
@@ -165,14 +177,13 @@ def render(target: Path, replacements: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def operator(shell: Shell, state: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The operator as a process of its own; it and its workers are gone at the end."""
-    log = state / "operator.log"
+def operator(shell: Shell, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The operator as a process of its own; `telecine dev down` ends workers it leaves behind."""
     say("\n$ telecine operator &")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "telecine.controllers.main"],
-            env={**shell.env, "TELECINE_STATE_DIR": str(state)},
+            env=shell.env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -191,8 +202,6 @@ def operator(shell: Shell, state: Path) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Workers outlive their operator by design; those of an interrupted run end here.
-        ProcessExecutor(state, lambda _name, _code: None).stop("")
 
 
 def wait_until_synced(shell: Shell, running: subprocess.Popen[bytes]) -> None:
@@ -225,11 +234,6 @@ def search(shell: Shell, wanted: Search) -> None:
 
 
 def show(shell: Shell, running: subprocess.Popen[bytes], manifests: Path) -> None:
-    shell.run("kubectl", "apply", "-f", str(ROOT / "crds"))
-    shell.run(
-        "kubectl", "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s",
-        shown=False,
-    )  # fmt: skip
     shell.run("kubectl", "apply", "-f", str(manifests))
     wait_until_synced(shell, running)
     shell.run("kubectl", "get", "tns,tbucket,tconn,tsync")
@@ -257,15 +261,15 @@ def demo(keep: bool) -> None:
     """Raises DemoError when something did not come out as it should."""
     started = time.monotonic()
     with ExitStack() as stack:
-        state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telecine-demo-")))
-        manifests = state / "quickstart"
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="telecine-demo-")))
+        manifests = folder / "quickstart"
         manifests.mkdir()
-        shell = stack.enter_context(environment())
+        shell = stack.enter_context(environment(folder / "bin"))
         store = stack.enter_context(s3.serve(preferred_port=9000))
         say("")
         upload(store.client())
         render(manifests, {PATH: str(TEXTS / "folder"), ENDPOINT: store.endpoint})
-        running = stack.enter_context(operator(shell, state))
+        running = stack.enter_context(operator(shell, folder / "operator.log"))
         show(shell, running, manifests)
         say(
             f"\nEvery search found the right passage. {time.monotonic() - started:.0f} s "
@@ -289,7 +293,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         demo(arguments.keep)
-    except DemoError as error:
+    except (DemoError, s3.S3Error, binaries.BinaryError) as error:
         say(f"\ndemo: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
