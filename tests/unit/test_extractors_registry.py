@@ -18,7 +18,7 @@ from telecine.extractors.registry import (
 def test_text_extractor_v1_is_found_and_keeps_the_protocol() -> None:
     extractor = extractor_class("text_extractor", "v1")
     assert (extractor.name, extractor.version) == ("text_extractor", "v1")
-    assert isinstance(extractor({}), Extractor)  # type: ignore[call-arg]
+    assert isinstance(extractor({}), Extractor)
     assert available() == ["text_extractor v1"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,9 +12,6 @@ from telecine.extractors import models
 from telecine.extractors.base import Content, Document, Property, Vector
 from telecine.extractors.chunking import chunks
 from telecine.extractors.text_reading import read
-
-if TYPE_CHECKING:
-    from telecine.settings import Settings
 
 VECTOR = "text"
 
@@ -89,7 +86,7 @@ class TextExtractor:
         Property("title", "text", searchable=True),
     )
 
-    def __init__(self, parameters: Mapping[str, Any], settings: Settings | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Loads no model: the first `embed` or `embed_query` does.
 
         Raises:
