@@ -321,7 +321,7 @@ def test_changed_extractor_parameters_extract_again(world: World) -> None:
     world.run()
     before = world.record("a.txt")
     assert before is not None
-    smaller = FeatureExtractor(name="text_extractor", parameters={"chunk_size": 200})
+    smaller = FeatureExtractor(name="text_extractor", parameters={"chunk_size": 300})
     other = replace(world, extractors=(smaller,))
     ran = other.run()
     assert (ran.plan.change, ran.progress.extracted) == (1, 1)

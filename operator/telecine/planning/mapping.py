@@ -57,9 +57,9 @@ class Mapped(NamedTuple):
 def guess_mime(path: str) -> str:
     """The type by the file name's ending, the same on every machine."""
     name = path.rpartition("/")[2]
-    return _MIME.guess_type(f"file:///{name.rpartition('.')[1]}{name.rpartition('.')[2]}".lower())[
-        0
-    ] or ("application/octet-stream")
+    stem, dot, extension = name.rpartition(".")
+    known = _MIME.types_map[True].get(f".{extension.lower()}") if dot and stem else None
+    return known or "application/octet-stream"
 
 
 def blob_type(mime_type: str) -> BlobType:

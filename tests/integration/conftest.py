@@ -1,0 +1,99 @@
+"""One environment for all integration tests: real API server, Weaviate and S3 server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from lightkube import Client
+from lightkube.models.meta_v1 import ObjectMeta
+from lightkube.resources.core_v1 import Namespace
+
+from telecine.dev import binaries
+from telecine.dev.environment import Instance
+from telecine.dev.s3 import S3Server, serve
+from telecine.index.client import WeaviateSettings
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The API server of the tests."""
+
+    instance: Instance
+    kubectl_path: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.instance.kubeconfig
+
+    def client(self) -> Client:
+        return self.instance.client()
+
+    def kubectl(
+        self, *arguments: str, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl; the caller looks at the exit code."""
+        return subprocess.run(
+            [self.kubectl_path, *arguments],
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+
+@pytest.fixture(scope="session")
+def environment() -> Iterator[Instance]:
+    with tempfile.TemporaryDirectory(prefix="telecine-test-") as folder:
+        instance = Instance("tests", root=Path(folder))
+        try:
+            instance.up()
+            yield instance
+        finally:
+            instance.down()
+
+
+@pytest.fixture(scope="session")
+def cluster(environment: Instance) -> Cluster:
+    return Cluster(environment, binaries.ensure(["kubectl"])["kubectl"])
+
+
+@pytest.fixture(scope="session")
+def operator_env(environment: Instance) -> dict[str, str]:
+    """Variables for processes that run the operator or the command line."""
+    return environment.variables()
+
+
+@pytest.fixture(scope="session")
+def weaviate(environment: Instance) -> WeaviateSettings:
+    return WeaviateSettings(environment.weaviate, grpc_port=environment.state.ports["grpc"])
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: S3Server) -> str:
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    s3_server.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def kube_namespace(cluster: Cluster) -> Iterator[str]:
+    """A fresh Kubernetes namespace, deleted with all in it."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    client = cluster.client()
+    client.create(Namespace(metadata=ObjectMeta(name=name)))
+    yield name
+    client.delete(Namespace, name)
