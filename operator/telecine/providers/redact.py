@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
@@ -49,13 +49,19 @@ def redact(text: str, secret: Mapping[str, str]) -> str:
     are, URL-encoded, in base64, escaped for JSON or XML. So does what looks like a credential of
     its own accord: AWS key ids, `Authorization` headers, signatures of presigned URLs.
     """
-    text = text[:_SCANNED]
-    for form in sorted(_forms(secret), key=len, reverse=True):
-        text = text.replace(form, REDACTED)
+    forms = sorted(_forms(secret), key=len, reverse=True)
+    text = _without(text[:_SCANNED], forms)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: f"{found['kept']}{REDACTED}", text)
-    text = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    # Once more: with other white space it may be a value only now.
+    text = _without(" ".join(_UNPRINTABLE.sub(" ", text).split()), forms)
     return text if len(text) <= LIMIT else f"{text[: LIMIT - 1]}…"
+
+
+def _without(text: str, forms: Iterable[str]) -> str:
+    for form in forms:
+        text = text.replace(form, REDACTED)
+    return text
 
 
 def _forms(secret: Mapping[str, str]) -> set[str]:

@@ -86,6 +86,8 @@ class S3Clients:
         )
         # The wildcard comes before botocore's own look into the body (`before-parse.s3.*`).
         made.meta.events.register_first("before-parse.*.ListObjectsV2", _keep_body)
+        if config.endpoint is not None:
+            made.meta.events.register("before-call.s3", _stay)
         self._guard(made)
         return cast("S3Client", made)
 
@@ -181,6 +183,15 @@ def _patience(attempts: int) -> Config:
         tcp_keepalive=True,
         user_agent_extra="telecine",
     )
+
+
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Keeps botocore from looking for the bucket in other regions.
+
+    Only Amazon has them; at a redirect of another store (from http to https, say) botocore asks
+    for the region, is redirected, asks for the region, and so on.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _keep_body(

@@ -73,8 +73,9 @@ _DENIED = frozenset(
     }
 )
 
-#: What a request, or the reading of an answer, may raise.
-FAULTS = (boto.BotoCoreError, boto.ClientError, HTTPError, OSError, ValueError)
+#: What a request, or the reading of an answer, may raise; RuntimeError is botocore's for
+#: credentials that are expired when they are fetched.
+FAULTS = (boto.BotoCoreError, boto.ClientError, HTTPError, OSError, ValueError, RuntimeError)
 
 
 class S3Errors:
@@ -107,7 +108,9 @@ class S3Errors:
                 f"{text}: name a Secret in secretRef, or give the workload an identity",
                 permanent=True,
             )
-        if isinstance(error, boto.CredentialRetrievalError | boto.MetadataRetrievalError):
+        if isinstance(
+            error, boto.CredentialRetrievalError | boto.MetadataRetrievalError | RuntimeError
+        ):
             return self._failed("CredentialsUnavailable", text)
         if isinstance(error, boto.ParamValidationError | ValueError):
             return self._failed("InvalidConfiguration", text, permanent=key is None, key=key)
