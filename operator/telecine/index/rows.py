@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -77,6 +78,10 @@ READ_ALL = (*PACKS, *OVERLAYS.values())
 
 _COLUMNS = frozenset(c for columns in PACKS.values() for c in columns)
 _ABSENT: dict[str, Any] = {"documents": 0, "dead_letter": False, "chunk": -1, "run": ""}
+_VALUES = {
+    pack: attrgetter(*columns) if len(columns) > 1 else lambda r, c=columns[0]: (getattr(r, c),)
+    for pack, columns in PACKS.items()
+}
 _STATES = {state.value: state for state in ObjectState}
 
 
@@ -88,8 +93,8 @@ def scope(kube_namespace: str, bucket: str) -> str:
 def encode(record: ObjectRecord) -> dict[str, Any]:
     """The properties of a whole row. What a filter takes for absent is left out."""
     properties: dict[str, Any] = {"scope": scope(record.kube_namespace, record.bucket)}
-    for pack, columns in PACKS.items():
-        properties[pack] = dumps([getattr(record, c) for c in columns])
+    for pack, values in _VALUES.items():
+        properties[pack] = dumps(values(record))
     for name in FILTERED:
         value = getattr(record, name)
         if value != _ABSENT.get(name) and value != []:
@@ -134,13 +139,13 @@ def decode(ident: UUID, properties: Mapping[str, Any]) -> ObjectRecord:
 
 def dumps(value: Any) -> str:
     """JSON that gRPC and REST carry: lone surrogates, which UTF-8 has not, are escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_jsonable)
+    text = _ENCODER.encode(value)
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":"), default=_jsonable)
+        return _ASCII_ENCODER.encode(value)
     return text
 
 
@@ -150,6 +155,11 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Iterable):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+# `json.dumps` with options makes an encoder at every call, which costs more than the encoding.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_jsonable)
+_ASCII_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_jsonable)
 
 
 def _plain(value: Any) -> Any:

@@ -32,39 +32,27 @@ def batch_object(
     Values are str, bool, int, float or lists of str. Weaviate takes integers as doubles, so they
     are exact up to 2**53.
     """
-    from google.protobuf.struct_pb2 import (  # type: ignore[import-untyped]
-        Struct,
-        Value,
-    )
     from weaviate.proto.v1 import base_pb2, batch_pb2
 
-    single: dict[str, Any] = {}
-    lists: list[Any] = []
+    # Filling the message in place takes a third of the time of putting made messages together.
+    made = batch_pb2.BatchObject(collection=collection, uuid=str(ident), tenant=tenant)
+    fields = made.properties.non_ref_properties.fields
     for name, value in properties.items():
         if isinstance(value, str):
-            single[name] = Value(string_value=value)
+            fields[name].string_value = value
         elif isinstance(value, bool):
-            single[name] = Value(bool_value=value)
+            fields[name].bool_value = value
         elif isinstance(value, int | float):
-            single[name] = Value(number_value=value)
+            fields[name].number_value = value
         elif value:
-            lists.append(base_pb2.TextArrayProperties(prop_name=name, values=value))
-    return batch_pb2.BatchObject(
-        collection=collection,
-        uuid=str(ident),
-        tenant=tenant,
-        properties=batch_pb2.BatchObject.Properties(
-            non_ref_properties=Struct(fields=single), text_array_properties=lists
-        ),
-        vectors=[
-            base_pb2.Vectors(
-                name=name,
-                vector_bytes=array("f", vector).tobytes(),
-                type=base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32,
-            )
-            for name, vector in (vectors or {}).items()
-        ],
-    )
+            made.properties.text_array_properties.add(prop_name=name, values=value)
+    for name, vector in (vectors or {}).items():
+        made.vectors.add(
+            name=name,
+            vector_bytes=array("f", vector).tobytes(),
+            type=base_pb2.Vectors.VECTOR_TYPE_SINGLE_FP32,
+        )
+    return made
 
 
 def result_id(result: Any) -> UUID:
