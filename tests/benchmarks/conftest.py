@@ -1,0 +1,7 @@
+"""Benchmarks run on the same real API server, Weaviate and S3 server as the integration tests."""
+
+from __future__ import annotations
+
+from tests.integration.conftest import cluster, environment, kube_namespace, weaviate
+
+__all__ = ["cluster", "environment", "kube_namespace", "weaviate"]
