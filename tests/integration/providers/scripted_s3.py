@@ -11,8 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 
+import pytest
 from telecine.api.connection import S3Config
+from telecine.planning.types import Asset
+from telecine.providers.base import Provider, ProviderError
 from telecine.providers.s3 import S3Provider
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
 
 
 @dataclass
@@ -135,3 +140,24 @@ def unused_endpoint() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def broken_after(reply: Reply) -> Callable[[Request], Reply]:
+    """A first page, and then the reply."""
+
+    def answer(request: Request) -> Reply:
+        first = "continuation-token" not in request.query
+        return Reply(body=listing(["a", "b"], following="2")) if first else reply
+
+    return answer
+
+
+def failure(provider: Provider, source_path: str = "") -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        list(provider.list(source_path))
+    return caught.value
+
+
+def only(provider: Provider) -> Asset:
+    [[asset]] = list(provider.list(""))
+    return asset
