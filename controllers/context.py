@@ -12,15 +12,14 @@ from typing import Any
 
 from lightkube import Client
 from telecine.api.base import Phase
-from telecine.api.namespace import NamespaceSpec
 from telecine.api.sync import RunStatus
 from telecine.execution.process import ProcessExecutor
 from telecine.execution.resolve import (
+    ResolvedNamespace,
     ResolvedSync,
     cluster_lookup,
     decode_secret,
-    operators_weaviate,
-    weaviate_of,
+    namespace_from,
 )
 from telecine.index.client import WeaviateSettings
 from telecine.index.index import Index
@@ -46,6 +45,7 @@ class Demands:
         self._every, self._clock = every, clock
         self._mutex = threading.Lock()
         self._asked: set[Key] = set()
+        self._starved: set[Key] = set()
         self._next: dict[Key, float] = {}
 
     def ask(self, key: Key) -> None:
@@ -81,9 +81,20 @@ class Demands:
         with self._mutex:
             return max(self._next.get(key, 0.0) - self._clock(), 0.0)
 
+    def want_worker(self, key: Key) -> None:
+        """Notes a Sync that found no free worker: it looks again when one ends."""
+        with self._mutex:
+            self._starved.add(key)
+
+    def take_starved(self) -> set[Key]:
+        with self._mutex:
+            starved, self._starved = self._starved, set()
+            return starved
+
     def forget(self, key: Key) -> None:
         with self._mutex:
             self._asked.discard(key)
+            self._starved.discard(key)
             self._next.pop(key, None)
 
 
@@ -120,12 +131,9 @@ class Context:
         body = self.lookup(SECRET, namespace, name)
         return decode_secret(body), str(body["metadata"]["resourceVersion"])
 
-    def weaviate(self, namespace: str, spec: NamespaceSpec) -> WeaviateSettings:
-        """Where a Namespace's tenant is. Raises as `lookup`."""
-        return weaviate_of(self.lookup, namespace, spec, self.settings)
-
-    def operators_weaviate(self) -> WeaviateSettings:
-        return operators_weaviate(self.lookup, self.settings)
+    def namespace(self, kube_namespace: str, name: str) -> ResolvedNamespace:
+        """A Namespace with its tenant and where that is. Raises as `lookup`."""
+        return namespace_from(self.lookup, kube_namespace, name, self.settings)
 
     def index(self, settings: WeaviateSettings) -> AbstractContextManager[Index]:
         """A shared connection for a `with` block. Raises IndexUnavailableError."""

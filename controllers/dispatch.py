@@ -18,7 +18,7 @@ from lightkube import ApiError
 from telecine.api.base import FINALIZER
 
 from .context import Context
-from .queue import ROUTINE
+from .queue import FRESH, ROUTINE
 from .result import Outcome, StalledError, WaitingError, from_error
 from .store import Key
 
@@ -54,6 +54,13 @@ class Controller:
     """Whether each look answers the annotation requestedAt."""
 
 
+def is_outage(error: Exception) -> bool:
+    """Whether the API server is at fault, so that no condition could be written either."""
+    if isinstance(error, ApiError):
+        return error.status.code in (None, 409, 429) or error.status.code >= 500
+    return isinstance(error, httpx2.HTTPError)
+
+
 class Dispatcher:
     """Runs the controllers on the keys of the queue."""
 
@@ -84,7 +91,9 @@ class Dispatcher:
         ctx = self._ctx
         try:
             outcome = controller.reconcile(ctx, body)
-        except Exception as error:  # noqa: BLE001 - each becomes a condition of the resource
+        except Exception as error:
+            if is_outage(error):
+                raise
             outcome = self._failed(key, error)
         body = ctx.store.get(key) or body
         if controller.finalizer and (outcome.hold or outcome.ready is True):
@@ -95,14 +104,15 @@ class Dispatcher:
             return
         ctx.queue.forget(key)
         if outcome.requeue_after is not None:
-            ctx.queue.add(key, outcome.requeue_after, ROUTINE)
+            soon = outcome.requeue_after <= 0
+            ctx.queue.add(key, outcome.requeue_after, FRESH if soon else ROUTINE)
 
     def _failed(self, key: Key, error: Exception) -> Outcome:
         clean = self._ctx.redactor.clean
         outcome = from_error(error)
         outcome.message = clean(outcome.message)
         if outcome.reason == "ReconcileError":
-            trace = clean("".join(traceback.format_exception(error)))
+            trace = self._ctx.redactor.clean_lines("".join(traceback.format_exception(error)))
             log.error("a reconcile failed", key=str(key), trace=trace)
         elif not isinstance(error, _EXPECTED):
             log.warning("a reconcile failed", key=str(key), error=outcome.message)

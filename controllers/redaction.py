@@ -1,12 +1,11 @@
-"""Keeps what was read from Secrets out of messages, statuses and logs."""
+"""Keeps what was read from Secrets out of statuses, Events and logs."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
 
-_SHORTEST = 4
-"""Shorter values are parts of ordinary words, and no secrets."""
+from telecine.providers.redact import redact
 
 
 class Redactor:
@@ -17,15 +16,17 @@ class Redactor:
 
     def begin(self) -> None:
         """A new reconcile: nothing was read yet."""
-        self._known.values = set()
+        self._known.values = frozenset()
 
     def learn(self, values: Iterable[str]) -> None:
-        known: set[str] = getattr(self._known, "values", set())
-        self._known.values = known | {v for v in values if len(v.strip()) >= _SHORTEST}
+        known: frozenset[str] = getattr(self._known, "values", frozenset())
+        self._known.values = known | {value for value in values if value}
 
     def clean(self, text: str) -> str:
-        """The text with every secret value replaced, longest first."""
-        known: set[str] = getattr(self._known, "values", set())
-        for value in sorted(known, key=len, reverse=True):
-            text = text.replace(value, "[redacted]").replace(value.strip(), "[redacted]")
-        return text
+        """The text on one line, cut to the length of a message, without what was learned."""
+        known: frozenset[str] = getattr(self._known, "values", frozenset())
+        return redact(text, {str(number): value for number, value in enumerate(known)})
+
+    def clean_lines(self, text: str) -> str:
+        """As `clean`, for a text of many lines, a trace."""
+        return "\n".join(self.clean(line) for line in text.splitlines())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightkube import ApiError
 from telecine.api.base import Phase
 from telecine.execution.resolve import MissingReferenceError
 from telecine.index.client import IndexSchemaError, IndexUnavailableError
@@ -90,6 +91,16 @@ def from_error(error: Exception) -> Outcome:
         case MissingReferenceError():
             return Outcome(
                 Phase.PENDING, "ReferenceNotFound", f"waits: {error}", False, reconciling=True
+            )
+        case ApiError():
+            return Outcome(
+                None,
+                "Forbidden" if error.status.code == 403 else "ApiError",
+                f"the API server refuses: {error}",
+                False,
+                reconciling=True,
+                warning=True,
+                retry=True,
             )
         case IndexSchemaError():
             return Outcome(None, "IndexSchemaConflict", str(error), False, stalled=True, retry=True)

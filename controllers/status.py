@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from telecine.api.base import FINALIZER, REQUESTED_AT, Phase
 from telecine.execution.kube import RESOURCES, emit_event
 
 from .result import Outcome
-from .store import Store
+from .store import Change, Store
 
 log = structlog.get_logger(__name__)
 
@@ -118,8 +118,9 @@ def transition(body: Mapping[str, Any], status: Mapping[str, Any], outcome: Outc
 class Writer:
     """Writes to the API server, and takes its answers into the store at once."""
 
-    def __init__(self, client: Client, store: Store) -> None:
-        self._client, self._store = client, store
+    def __init__(self, client: Client, store: Store, changed: Callable[[Change], None]) -> None:
+        """`changed` is told what a write of ours means to others."""
+        self._client, self._store, self._changed = client, store, changed
 
     def write(self, kind: str, body: Body, outcome: Outcome, *, acknowledge: bool = True) -> None:
         """Brings the status to the outcome; writes nothing when it says so already.
@@ -146,7 +147,7 @@ class Writer:
                 log.info("a status came too late", kind=kind, name=metadata["name"])
                 return
             raise
-        self._store.put(kind, dict(answer))
+        self._took_in(kind, dict(answer))
         if transition(body, status, outcome):
             warning = outcome.warning or outcome.stalled or outcome.phase is Phase.FAILED
             self.event(kind, body, outcome.reason, outcome.message, warning=warning)
@@ -202,5 +203,10 @@ class Writer:
                     return body
                 continue
             body = dict(answer)
-            self._store.put(kind, body)
+            self._took_in(kind, body)
         return body
+
+    def _took_in(self, kind: str, body: Body) -> None:
+        change = self._store.put(kind, body)
+        if change is not None:
+            self._changed(change)

@@ -61,7 +61,7 @@ class Store:
     """Thread-safe. A body counts only when its resourceVersion is newer than what is known."""
 
     def __init__(self, tenant_prefix: str = "") -> None:
-        self._prefix = tenant_prefix
+        self.tenant_prefix = tenant_prefix
         self._mutex = threading.Lock()
         self._bodies: dict[Key, tuple[int, bytes]] = {}
         self._gone: OrderedDict[Key, int] = OrderedDict()
@@ -72,7 +72,7 @@ class Store:
         """Takes in a body; None when nothing newer is in it."""
         key, version = key_of(body, kind), version_of(body)
         lean = _lean(body, kind)
-        targets = references(kind, lean, self._prefix)
+        targets = references(kind, lean, self.tenant_prefix)
         with self._mutex:
             known = self._bodies.get(key)
             if version <= (known[0] if known else self._gone.get(key, -1)):
