@@ -134,12 +134,13 @@ def _create(
 
 
 def _add_property(session: Session, name: str, prop: Shape) -> None:
-    from weaviate.exceptions import UnexpectedStatusCodeError
+    from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInvalidInputError
 
     try:
         session.client.collections.use(name).config.add_property(_property(prop))
-    except UnexpectedStatusCodeError as error:
-        if "already in use" not in str(error):
+    except (UnexpectedStatusCodeError, WeaviateInvalidInputError) as error:
+        # The server says the one, the client, which looks first, the other.
+        if not any(sign in str(error) for sign in ("already in use", "already exists")):
             raise
 
 
