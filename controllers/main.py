@@ -234,10 +234,13 @@ def watch_settings(settings: Settings) -> kopf.OperatorSettings:
     return made
 
 
-async def watch(operator: Operator, stop: threading.Event) -> None:
+async def watch(operator: Operator, stop: threading.Event | None) -> None:
     """Watches until SIGTERM, SIGINT or `stop`; a watch that breaks for good begins anew."""
     settings, port = operator.settings, operator.settings.health_port
-    while not stop.is_set():
+    stopped = asyncio.Event()
+    # kopf would wait for a threading.Event in a thread that nothing but the event could end.
+    poll = asyncio.create_task(_hand_over(stop, stopped)) if stop else None
+    while not stopped.is_set():
         try:
             await kopf.operator(
                 registry=watch_registry(operator),
@@ -246,13 +249,21 @@ async def watch(operator: Operator, stop: threading.Event) -> None:
                 clusterwide=settings.kube_namespace is None,
                 namespaces=[settings.kube_namespace] if settings.kube_namespace else [],
                 liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
-                stop_flag=stop,
+                stop_flag=stopped,
             )
         except Exception:
             log.exception("the watches broke; they begin anew")
             await asyncio.sleep(_RESTART_SECONDS)
         else:
-            return
+            break
+    if poll is not None:
+        poll.cancel()
+
+
+async def _hand_over(stop: threading.Event, stopped: asyncio.Event) -> None:
+    while not stop.is_set():
+        await asyncio.sleep(0.2)
+    stopped.set()
 
 
 def run(settings: Settings, stop: threading.Event | None = None) -> None:
@@ -262,7 +273,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
     operator.start()
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(watch(operator, stop or threading.Event()))
+            asyncio.run(watch(operator, stop))
     finally:
         operator.stop()
     log.info("the operator ended")

@@ -50,6 +50,7 @@ class ProcessExecutor:
         self._env = env or {}
         self._mutex = threading.Lock()
         self._running: dict[str, int] = {}
+        self._known: set[str] = set()
         self._adopt()
 
     def start(self, name: str, arguments: Sequence[str]) -> bool:
@@ -73,6 +74,7 @@ class ProcessExecutor:
                 )
             self._record(name, process.pid)
             self._running[name] = process.pid
+            self._known.add(name)
         threading.Thread(target=self._reap, args=(name, process), daemon=True).start()
         log.info("a worker started", worker=name, pid=process.pid)
         return True
@@ -80,6 +82,11 @@ class ProcessExecutor:
     def running(self, name: str) -> bool:
         with self._mutex:
             return name in self._running
+
+    def knew(self, prefix: str) -> bool:
+        """Whether a worker whose name begins so was ever started or adopted here."""
+        with self._mutex:
+            return any(name.startswith(prefix) for name in self._known)
 
     def names(self) -> list[str]:
         with self._mutex:
@@ -127,6 +134,7 @@ class ProcessExecutor:
                 log.warning("a worker's record could not be read", record=path.name)
                 path.unlink(missing_ok=True)
                 continue
+            self._known.add(name)
             if started is None or start_time(pid) != started:
                 self._forget(name)
                 continue

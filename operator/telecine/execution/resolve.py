@@ -20,12 +20,11 @@ from telecine.api.connection import ConnectionSpec, Provider
 from telecine.api.namespace import NamespaceSpec, NamespaceStatus
 from telecine.api.sync import SyncSpec
 from telecine.execution.kube import RESOURCES
-from telecine.extractors.registry import extractor_class
 from telecine.index.client import WeaviateSettings
-from telecine.index.schema import collection_name
 from telecine.planning.identity import owner_id, recipe, tenant_name
 from telecine.planning.types import Recipe
 from telecine.settings import Settings
+from telecine.workers.toolset import collection_of
 
 Body = dict[str, Any]
 Lookup = Callable[[str, str, str], Body]
@@ -242,7 +241,19 @@ def resolve_namespace(
     return namespace_from(cluster_lookup(client), kube_namespace, name, settings)
 
 
-def collection_of(wanted: Recipe) -> str:
-    """The collection that holds a recipe's documents."""
-    extractor = extractor_class(wanted.name, wanted.version)
-    return collection_name(wanted, extractor.model_key(wanted.parameters))
+__all__ = [
+    "Body",
+    "Lookup",
+    "MissingReferenceError",
+    "ResolvedNamespace",
+    "ResolvedSync",
+    "cluster_lookup",
+    "collection_of",
+    "decode_secret",
+    "list_all",
+    "namespace_from",
+    "resolve_from",
+    "resolve_namespace",
+    "resolve_sync",
+    "weaviate_settings",
+]

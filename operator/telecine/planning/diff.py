@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 from uuid import UUID
 
 from telecine.planning.filters import Outcome, Rules, Verdict
@@ -59,24 +61,36 @@ def decide(
 ) -> Decision:
     """What becomes of one asset and its object.
 
+    The decision's asset knows what the ledger knew of it, where that still holds. DESCRIBE asks
+    for the asset to be described and decided again.
+
     Raises:
         ValueError: neither is given.
     """
     if asset is None:
         if record is None:
             raise ValueError("there is nothing to decide about")
-        if rules.prune:
-            return Decision(Action.UNINDEX, Reason.GONE, object_id, None, record)
-        return Decision(Action.KEEP, Reason.PRUNE_OFF, object_id, None, record)
+        return _absent(record, object_id, rules)
     if record is None:
         return _new(asset, object_id, rules)
+    if record.version == asset.version and not asset.complete:
+        asset = _with_the_ledger(asset, record, rules)
     linked = rules.sync_name in record.syncs
-    verdict = _judge_known(asset, record, rules)
+    verdict = rules.judge(asset)
+    if verdict.outcome is Outcome.MATCH:
+        return _selected(asset, record, object_id, rules, linked)
     if verdict.outcome is Outcome.NEEDS_METADATA:
         return Decision(Action.DESCRIBE, "", object_id, asset, record)
-    if verdict.outcome is Outcome.SKIP:
-        return _no_longer(asset, record, object_id, rules, verdict, linked)
-    return _selected(asset, record, object_id, rules, linked)
+    return _no_longer(asset, record, object_id, rules, verdict, linked)
+
+
+def _absent(record: ObjectRecord, object_id: UUID, rules: Rules) -> Decision:
+    """An object whose asset the listing does not have."""
+    if rules.sync_name not in record.syncs:
+        return Decision(Action.SKIP, Reason.GONE, object_id, None, record)
+    if rules.prune:
+        return Decision(Action.UNINDEX, Reason.GONE, object_id, None, record)
+    return Decision(Action.KEEP, Reason.PRUNE_OFF, object_id, None, record)
 
 
 def _new(asset: Asset, object_id: UUID, rules: Rules) -> Decision:
@@ -88,16 +102,24 @@ def _new(asset: Asset, object_id: UUID, rules: Rules) -> Decision:
     return Decision(Action.SKIP, verdict.reason, object_id, asset, None, detail=verdict.detail)
 
 
-def _judge_known(asset: Asset, record: ObjectRecord, rules: Rules) -> Verdict:
-    """The ledger's metadata holds while the version does, but for what has no version."""
-    if (
-        not asset.complete
-        and record.version == asset.version
-        and record.content_hash
-        and not rules.reads_unversioned
-    ):
-        return rules.judge(asset, record.source_metadata)
-    return rules.judge(asset)
+def _with_the_ledger(asset: Asset, record: ObjectRecord, rules: Rules) -> Asset:
+    """The asset with what an earlier extraction learned of this very version.
+
+    Only of COMPLETED objects: others may have been planned from a listing that told less. What
+    the listing tells now stands over it. Metadata that have no version must be asked for anew,
+    and so must the type where a mapping put another in its place.
+    """
+    if record.state is not ObjectState.COMPLETED or record.fingerprint != asset.fingerprint:
+        return asset
+    if rules.mime_types and rules.mapper.overrides_type:
+        return asset
+    mime_type = asset.mime_type or record.mime_type
+    if rules.reads_unversioned:
+        return asset._replace(mime_type=mime_type)
+    metadata: Any = record.source_metadata
+    if asset.metadata and not asset.metadata.items() <= metadata.items():
+        metadata = {**metadata, **asset.metadata}
+    return asset._replace(mime_type=mime_type, metadata=metadata, complete=True)
 
 
 def _no_longer(
@@ -145,6 +167,8 @@ def _selected(
         return Decision(Action.RETRY, Reason.UNFINISHED, object_id, asset, record, True)
     if moved:
         return change(Reason.CONTENT_CHANGED, True)
+    if not linked and (record.dead_letter or record.retry_at > rules.now):
+        return Decision(Action.ADOPT, Reason.SELECTED_BY_ANOTHER_SYNC, object_id, asset, record)
     if record.dead_letter:
         return Decision(
             Action.DEAD, Reason.DEAD_LETTER, object_id, asset, record, detail=record.reason
@@ -155,10 +179,24 @@ def _selected(
 
 
 def _metadata_differs(asset: Asset, record: ObjectRecord, rules: Rules) -> bool:
-    """Whether fully known metadata, or the fields made from it, are not what the ledger has."""
+    """Whether fully known metadata, or the fields made from it, are not what the ledger has.
+
+    A field without a version that nobody asked for this time (S3's tags) may be absent.
+    """
     if not asset.complete:
         return False
-    known = dict(asset.metadata or {})
-    if {k: record.source_metadata.get(k) for k in known} != known:
+    now, before = asset.metadata or {}, record.source_metadata
+    if now is not before and now != before:
+        not_asked = rules.unversioned - now.keys()
+        if not _same(now, {k: v for k, v in before.items() if k not in not_asked}):
+            return True
+    return not _same(rules.map(asset).fields, record.fields)
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two values are one once they have been through the ledger's JSON."""
+    if left == right:
         return True
-    return rules.map(asset).fields != record.fields
+    return json.dumps(left, sort_keys=True, default=str) == json.dumps(
+        right, sort_keys=True, default=str
+    )

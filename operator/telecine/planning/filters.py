@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from telecine.api.bucket import BucketSpec
 from telecine.api.sync import MetadataFilter, SyncSpec
 from telecine.planning.globs import Matcher, compile_glob
-from telecine.planning.mapping import Mapped, Mapper, guess_mime
+from telecine.planning.mapping import Mapped, Mapper, Misfit, guess_mime
 from telecine.planning.metadata import ABSENT, look_up, matches
 from telecine.planning.types import Asset, Recipe
 
@@ -31,6 +33,10 @@ class Verdict(NamedTuple):
 
 MATCH = Verdict(Outcome.MATCH)
 NEEDS = Verdict(Outcome.NEEDS_METADATA)
+
+
+#: Of a value in a detail; metadata may hold whole documents.
+_SHOWN = 200
 
 
 def skip(reason: str, detail: str = "") -> Verdict:
@@ -82,95 +88,127 @@ class Rules:
             recipes=frozenset(recipe.key for recipe in recipes),
             unversioned=unversioned,
             now=now,
-            include=tuple(compile_glob(p) for p in given.include_patterns or ()),
-            exclude=tuple((p, compile_glob(p)) for p in given.exclude_patterns or ()),
-            extensions=tuple("." + e.lower().lstrip(".") for e in given.extensions or ()),
-            mime_types=tuple(m.lower() for m in given.mime_types or ()),
+            include=tuple(compile_glob(p) for p in given.include_patterns),
+            exclude=tuple((p, compile_glob(p)) for p in given.exclude_patterns),
+            extensions=tuple("." + e.lower().lstrip(".") for e in given.extensions),
+            mime_types=tuple(m.lower() for m in given.mime_types),
             min_size=given.min_size,
             max_size=given.max_size,
             modified_after=after.timestamp() if after else None,
             modified_before=before.timestamp() if before else None,
-            metadata=tuple(given.metadata_filters or ()),
+            metadata=tuple(given.metadata_filters),
             mapper=Mapper(sync.schema_mapping, bucket.properties()),
         )
 
-    @property
+    @cached_property
     def fields(self) -> frozenset[str]:
         """Metadata fields that filters and mappings read, as they are written."""
-        return frozenset(rule.field for rule in self.metadata) | self.mapper.fields_needed()
+        return frozenset(rule.field for rule in self.metadata) | self.mapper.fields_needed
 
-    @property
+    @cached_property
     def described_fields(self) -> frozenset[str]:
         """First parts of those fields, for `Provider.describe`."""
         return frozenset(field.partition(".")[0] for field in self.fields)
 
-    @property
+    @cached_property
     def reads_unversioned(self) -> bool:
         """Whether a field is read that can change without the asset's version changing."""
         return bool(self.described_fields & self.unversioned)
 
+    @cached_property
+    def type_matters(self) -> bool:
+        """Whether the mime type that the source tells can decide about an asset."""
+        return bool(self.mime_types) or self.mapper.type_matters()
+
     def judge(self, asset: Asset, metadata: Mapping[str, Any] | None = None) -> Verdict:
         """Whether the Sync selects the asset.
 
-        `metadata` given: all there is to know (the ledger's, for an unchanged asset). Otherwise
-        the asset's own, and NEEDS_METADATA when that is not enough to decide.
+        `metadata` given: all there is to know. Otherwise the asset's own, and NEEDS_METADATA when
+        that is not enough to decide; what it tells already can leave the asset out at once. Where
+        the type matters and neither source nor name tells it, the metadata are needed as well.
         """
         if asset.unavailable is not None:
             return skip(asset.unavailable)
-        cheap = self._cheap(asset)
-        if cheap is not None:
-            return cheap
         complete = asset.complete or metadata is not None
+        typeless = not complete and self.type_matters and _is_typeless(asset)
+        verdict = self._by_listing(asset, typeless)
+        if verdict is not None:
+            return verdict
         known = metadata if metadata is not None else asset.metadata or {}
-        if not complete and not self._answerable(known):
-            return NEEDS
+        undecided = typeless
         for number, rule in enumerate(self.metadata):
-            if not matches(rule, known):
-                found = look_up(known, rule.field)
-                what = "nothing" if found is ABSENT else repr(found)
-                wanted = f"{rule.field} {rule.operator.value} {rule.value!r}"
-                return skip("metadata_filters", f"[{number}] {wanted}, found {what}")
+            if not complete and look_up(known, rule.field) is ABSENT:
+                undecided = True
+            elif not matches(rule, known):
+                return skip("metadata_filters", _mismatch(number, rule, known))
+        if undecided or not (complete or self._maps_from(known)):
+            return NEEDS
         mapped = self.mapper.apply(asset, known)
-        if isinstance(mapped, str):
-            reason, _, detail = mapped.partition(" ")
-            return skip(reason, detail)
-        return MATCH
+        return Verdict(Outcome.SKIP, *mapped) if isinstance(mapped, Misfit) else MATCH
 
     def map(self, asset: Asset) -> Mapped:
-        """The object's property, type and fields, for an asset that is selected."""
+        """The object's property, type and fields, for an asset that is selected.
+
+        Raises:
+            ValueError: it does not fit the Bucket.
+        """
         mapped = self.mapper.apply(asset, asset.metadata or {})
-        if isinstance(mapped, str):
-            raise ValueError(f"{asset.path}: {mapped}")
+        if isinstance(mapped, Misfit):
+            raise ValueError(f"{asset.path!r}: {mapped.reason}: {mapped.detail}")
         return mapped
 
-    def _answerable(self, known: Mapping[str, Any]) -> bool:
-        return all(look_up(known, field) is not ABSENT for field in self.fields)
+    def _maps_from(self, known: Mapping[str, Any]) -> bool:
+        return all(look_up(known, field) is not ABSENT for field in self.mapper.fields_needed)
 
-    def _cheap(self, asset: Asset) -> Verdict | None:
-        """The filters that every listing can answer. An unknown size or time passes."""
+    def _by_listing(self, asset: Asset, typeless: bool) -> Verdict | None:
+        """The filters that a listing can answer; None when all hold.
+
+        A size or time that the listing does not tell passes.
+        """
         if self.min_size is not None and 0 <= asset.size < self.min_size:
             return skip("min_size", f"{asset.size} bytes is under {self.min_size}")
         if self.max_size is not None and asset.size > self.max_size:
             return skip("max_size", f"{asset.size} bytes is over {self.max_size}")
         if asset.modified:
             if self.modified_after is not None and asset.modified <= self.modified_after:
-                return skip("modified_after")
+                return skip("modified_after", f"{_time(asset.modified)} is too early")
             if self.modified_before is not None and asset.modified >= self.modified_before:
-                return skip("modified_before")
+                return skip("modified_before", f"{_time(asset.modified)} is too late")
         if self.extensions and not asset.path.lower().endswith(self.extensions):
             return skip("extensions", f"ends in none of {', '.join(self.extensions)}")
         if self.include and not any(match(asset.path) for match in self.include):
             return skip("include_patterns", "matches none")
         for pattern, match in self.exclude:
             if match(asset.path):
-                return skip("exclude_patterns", pattern)
-        if self.mime_types:
-            mime_type = (asset.mime_type or guess_mime(asset.path)).lower()
+                return skip("exclude_patterns", f"matches {pattern}")
+        if self.mime_types and not typeless:
+            mime_type = mime_of(asset)
             if not any(_mime_matches(mime_type, wanted) for wanted in self.mime_types):
                 return skip("mime_types", f"is {mime_type}")
         return None
 
 
+def _is_typeless(asset: Asset) -> bool:
+    return told_mime(asset) is None and known_mime(asset.path) is None
+
+
+def _mismatch(number: int, rule: MetadataFilter, known: Mapping[str, Any]) -> str:
+    found = look_up(known, rule.field)
+    shown = "nothing" if found is ABSENT else repr(found)
+    if len(shown) > _SHOWN:
+        shown = f"{shown[:_SHOWN]}..."
+    return f"[{number}] {rule.field} {rule.operator.value} {rule.value!r}, found {shown}"
+
+
+def _time(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} s"  # file systems can hold years that a calendar cannot
+
+
 def _mime_matches(mime_type: str, wanted: str) -> bool:
+    if wanted == "*/*":
+        return True
     base = mime_type.partition(";")[0].strip()
     return base.startswith(wanted[:-1]) if wanted.endswith("/*") else base == wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from telecine.api.namespace import FeatureExtractor
@@ -93,12 +94,27 @@ def owner_id(prefix: str, kube_namespace: str, bucket: str) -> str:
 
 
 def recipe(extractor: FeatureExtractor) -> Recipe:
-    """An extractor of a Namespace with the digest that identifies it and its parameters."""
+    """An extractor of a Namespace with the digest that identifies it and its parameters.
+
+    The digest is the first 12 hexadecimal digits of a sha256. It is the same for 1 and 1.0: the
+    API server makes one of them of what a manifest spells as the other.
+    """
     canonical = json.dumps(
-        [extractor.name, extractor.version, extractor.parameters],
+        _whole([extractor.name, extractor.version, extractor.parameters]),
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,
     )
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
     return Recipe(extractor.name, extractor.version, extractor.parameters, digest)
+
+
+def _whole(value: Any) -> Any:
+    """A JSON value with integers in place of floats that are whole numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _whole(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(inner) for inner in value]
+    if isinstance(value, float) and abs(value) < 2**53 and value.is_integer():
+        return int(value)
+    return value

@@ -3,47 +3,22 @@
 from __future__ import annotations
 
 import json
-import mimetypes
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from telecine.api.bucket import BlobType, SchemaProperty
 from telecine.api.sync import MappingSource, MappingTarget, MappingTransform, SchemaMapping
 from telecine.planning.metadata import ABSENT, look_up
+from telecine.planning.mimes import UNKNOWN, blob_type, guess_mime, known_mime, mime_of
 from telecine.planning.types import Asset
 
-_REGEX_INPUT = 1024
-_MIME = mimetypes.MimeTypes(filenames=())
-for _type, _extensions in {
-    "text/markdown": (".md", ".markdown"),
-    "application/json": (".json",),
-    "application/x-ndjson": (".jsonl", ".ndjson"),
-    "application/yaml": (".yaml", ".yml"),
-    "image/webp": (".webp",),
-    "image/heic": (".heic",),
-    "image/avif": (".avif",),
-    "video/x-matroska": (".mkv",),
-    "video/webm": (".webm",),
-    "video/mp4": (".mp4", ".m4v"),
-    "video/mp2t": (".ts", ".m2ts"),
-    "audio/flac": (".flac",),
-    "audio/ogg": (".ogg", ".opus"),
-    "audio/mp4": (".m4a",),
-    "text/csv": (".csv",),
-    "text/plain": (".txt", ".text", ".log", ".srt", ".rst"),
-    "text/vtt": (".vtt",),
-}.items():
-    for _extension in _extensions:
-        _MIME.add_type(_type, _extension)
+__all__ = ["Mapped", "Mapper", "Misfit", "blob_type", "guess_mime"]
 
-_JSON_TYPES = frozenset(
-    {"application/json", "text/json", "application/x-ndjson", "application/jsonl"}
-)
-_TEXT_TYPES = frozenset(
-    {"application/xml", "application/yaml", "application/x-yaml", "application/xhtml+xml",
-     "application/javascript", "application/toml"}
-)  # fmt: skip
+#: Characters of a file name that a pattern sees. Python's `re` has no bound of time: a pattern
+#: with nested repetition can still be slow, and slows only the runs of the Sync that has it.
+_REGEX_INPUT = 1024
 
 
 class Mapped(NamedTuple):
@@ -54,35 +29,24 @@ class Mapped(NamedTuple):
     fields: dict[str, Any]
 
 
-def guess_mime(path: str) -> str:
-    """The type by the file name's ending, the same on every machine."""
-    name = path.rpartition("/")[2]
-    stem, dot, extension = name.rpartition(".")
-    known = _MIME.types_map[True].get(f".{extension.lower()}") if dot and stem else None
-    return known or "application/octet-stream"
+class Misfit(NamedTuple):
+    """Why an asset does not fit its Bucket: `schema_mismatch` or `required_mapping`."""
+
+    reason: str
+    detail: str
 
 
-def blob_type(mime_type: str) -> BlobType:
-    """Which type of blob a mime type is."""
-    base = mime_type.partition(";")[0].strip().lower()
-    if base in _JSON_TYPES or base.endswith("+json"):
-        return BlobType.JSON
-    if base.startswith("text/") or base in _TEXT_TYPES:
-        return BlobType.TEXT
-    family = base.partition("/")[0]
-    if family in ("image", "audio", "video"):
-        return BlobType(family)
-    return BlobType.BINARY
+class _Blob(NamedTuple):
+    """One mapping with `targetType: blob`."""
+
+    property: str
+    mime_type: str | None
 
 
-def choose_property(properties: Mapping[str, SchemaProperty], kind: BlobType) -> str | None:
-    """The first property of that very type; then one that takes it as well."""
-    wider = {BlobType.JSON: (BlobType.TEXT,)}.get(kind, ())
-    for accepted in (kind, *wider, BlobType.BINARY):
-        for name, prop in properties.items():
-            if prop.type is accepted:
-                return name
-    return None
+def accepted(kind: BlobType) -> tuple[BlobType, ...]:
+    """Types of property that take such a blob, the best first."""
+    wider = (BlobType.TEXT,) if kind is BlobType.JSON else ()
+    return tuple(dict.fromkeys((kind, *wider, BlobType.BINARY)))
 
 
 class Mapper:
@@ -93,95 +57,142 @@ class Mapper:
         mapping: Mapping[str, SchemaMapping] | None,
         properties: Mapping[str, SchemaProperty],
     ) -> None:
-        self._mapping = dict(mapping or {})
+        given = mapping or {}
         self._properties = dict(properties)
-        self._patterns = {
-            name: re.compile(m.pattern)
-            for name, m in self._mapping.items()
-            if m.source is MappingSource.FILENAME_REGEX and m.pattern
+        self._fields = {
+            name: one for name, one in given.items() if one.target_type is MappingTarget.FIELD
         }
+        self._blobs = [
+            _Blob(one.blob_property or name, one.mime_type_override)
+            for name, one in given.items()
+            if one.target_type is MappingTarget.BLOB
+        ]
+        self._patterns = {
+            name: re.compile(one.pattern)
+            for name, one in self._fields.items()
+            if one.source is MappingSource.FILENAME_REGEX and one.pattern
+        }
+        self._sources: dict[MappingSource, Callable[..., Any]] = {
+            MappingSource.FILE: lambda name, one, asset, metadata: asset.path,
+            MappingSource.TAG: _tag,
+            MappingSource.METADATA: lambda name, one, asset, metadata: look_up(metadata, one.key),
+            MappingSource.FILENAME_REGEX: self._filename_regex,
+            MappingSource.FOLDER_PATH: _folder_path,
+            MappingSource.CONSTANT: lambda name, one, asset, metadata: one.value,
+        }
+        # Types are the source's own words, so there may be any number of them.
+        self._place = lru_cache(1024)(self._placed)
+        self.fields_needed = frozenset(_fields_needed(self._fields.values()))
+        """Metadata fields that the mapping reads, as they are written."""
+        self.decides_type = bool(self._blobs) and all(blob.mime_type for blob in self._blobs)
+        """Whether the mapping says what every asset is, whatever the source tells."""
+        self.overrides_type = any(blob.mime_type for blob in self._blobs)
 
-    def fields_needed(self) -> frozenset[str]:
-        """First parts of the metadata fields that the mapping reads."""
-        needed = set()
-        for mapping in self._mapping.values():
-            if mapping.source is MappingSource.TAG:
-                needed.add("tags")
-            elif mapping.source is MappingSource.METADATA and mapping.key:
-                needed.add(mapping.key)
-        return frozenset(needed)
+    def type_matters(self) -> bool:
+        """Whether the type that the source tells can decide about an asset."""
+        takes = {prop.type for prop in self._properties.values()}
+        return not self.decides_type and (bool(self._blobs) or takes != {BlobType.BINARY})
 
-    def apply(self, asset: Asset, metadata: Mapping[str, Any]) -> Mapped | str:
-        """The mapped asset, or a sentence that tells why it does not fit the Bucket."""
-        mime_type = asset.mime_type or guess_mime(asset.path)
-        prop: str | None = None
+    def apply(self, asset: Asset, metadata: Mapping[str, Any]) -> Mapped | Misfit:
+        """The mapped asset, or why it does not fit the Bucket."""
+        place = self._place(mime_of(asset))
+        if isinstance(place, Misfit):
+            return place
         fields: dict[str, Any] = {}
-        for name, mapping in self._mapping.items():
-            if mapping.target_type is MappingTarget.BLOB:
-                mime_type = mapping.mime_type_override or mime_type
-                prop = mapping.blob_property or name
-                continue
-            value = self._value(name, mapping, asset, metadata)
+        for name, one in self._fields.items():
+            value = self._value(name, one, asset, metadata)
             if value is not None:
                 fields[name] = value
-            elif mapping.required:
-                return f"required_mapping {name}: {mapping.source.value} gives no value"
-        kind = blob_type(mime_type)
-        if prop is None:
-            prop = choose_property(self._properties, kind)
-            if prop is None:
-                return f"schema_mismatch {mime_type} fits none of {', '.join(self._properties)}"
-        elif prop not in self._properties:
-            return f"schema_mismatch the Bucket has no property {prop}"
-        return Mapped(prop, mime_type, fields)
+            elif one.required:
+                return Misfit("required_mapping", f"{name}: {one.source.value} gives no value")
+        return Mapped(*place, fields)
+
+    def _placed(self, mime_type: str) -> tuple[str, str] | Misfit:
+        """Which property an asset of that type fills, and as what."""
+        if not self._blobs:
+            kind = blob_type(mime_type)
+            for taken in accepted(kind):
+                for name, prop in self._properties.items():
+                    if prop.type is taken:
+                        return name, mime_type
+            wanted = ", ".join(f"{n} ({p.type.value})" for n, p in self._properties.items())
+            return Misfit("schema_mismatch", f"{mime_type} fits none of {wanted}")
+        refused = []
+        for blob in self._blobs:
+            told = blob.mime_type or mime_type
+            if blob.property not in self._properties:
+                refused.append(f"the Bucket has no property {blob.property}")
+            elif self._properties[blob.property].type in accepted(blob_type(told)):
+                return blob.property, told
+            else:
+                takes = self._properties[blob.property].type.value
+                hint = "" if mime_type != UNKNOWN else ", or give it a mimeTypeOverride"
+                refused.append(f"{told} does not fit {blob.property} ({takes}){hint}")
+        return Misfit("schema_mismatch", "; ".join(refused))
 
     def _value(
-        self, name: str, mapping: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]
+        self, name: str, one: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]
     ) -> Any:
-        value = self._source(name, mapping, asset, metadata)
-        if value is None or value is ABSENT or value == "":
-            value = mapping.default
-        return value if value is None else transformed(value, mapping)
+        """The source's value after its transform, else the default after it, else None."""
+        found = self._sources[one.source](name, one, asset, metadata)
+        value = None if found is ABSENT else _transformed(found, one.transform)
+        if value is not None and value != "":
+            return value
+        if one.default is None:
+            return None
+        value = _transformed(one.default, one.transform)
+        return one.default if value is None else value
 
-    def _source(
-        self, name: str, mapping: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]
+    def _filename_regex(
+        self, name: str, one: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]
     ) -> Any:
-        match mapping.source:
-            case MappingSource.FILE:
-                return asset.path
-            case MappingSource.TAG:
-                tags = metadata.get("tags")
-                return tags.get(mapping.key) if isinstance(tags, Mapping) else None
-            case MappingSource.METADATA:
-                return look_up(metadata, mapping.key or "")
-            case MappingSource.FILENAME_REGEX:
-                file_name = asset.path.rpartition("/")[2][:_REGEX_INPUT]
-                found = self._patterns[name].search(file_name)
-                return None if found is None else found.group(1 if found.re.groups else 0)
-            case MappingSource.FOLDER_PATH:
-                folder = asset.path.rpartition("/")[0]
-                if mapping.segment is None:
-                    return folder
-                parts = folder.split("/") if folder else []
-                inside = -len(parts) <= mapping.segment < len(parts)
-                return parts[mapping.segment] if inside else None
-            case MappingSource.CONSTANT:
-                return mapping.value
+        found = self._patterns[name].search(asset.path.rpartition("/")[2][:_REGEX_INPUT])
+        return None if found is None else found.group(1 if found.re.groups else 0)
 
 
-def transformed(value: Any, mapping: SchemaMapping) -> Any:
-    """The value after its transform; None when json_parse cannot read it."""
-    match mapping.transform:
+def _fields_needed(mappings: Any) -> Any:
+    for one in mappings:
+        if one.source is MappingSource.TAG:
+            yield "tags"
+        elif one.source is MappingSource.METADATA:
+            yield one.key
+
+
+def _tag(name: str, one: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]) -> Any:
+    tags = metadata.get("tags")
+    return tags.get(one.key) if isinstance(tags, Mapping) else None
+
+
+def _folder_path(name: str, one: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]) -> Any:
+    folder = asset.path.rpartition("/")[0]
+    if one.segment is None:
+        return folder
+    parts = folder.split("/") if folder else []
+    return parts[one.segment] if -len(parts) <= one.segment < len(parts) else None
+
+
+def _transformed(value: Any, transform: MappingTransform | None) -> Any:
+    """The value after its transform; what is no text stays as it is, also inside of a list.
+
+    None when `json_parse` cannot read it.
+    """
+    if isinstance(value, list | tuple):
+        return [_transformed(item, transform) for item in value]
+    if transform is None or not isinstance(value, str):
+        return value
+    match transform:
         case MappingTransform.LOWERCASE:
-            return str(value).lower()
+            return value.lower()
         case MappingTransform.UPPERCASE:
-            return str(value).upper()
+            return value.upper()
         case MappingTransform.TRIM:
-            return str(value).strip()
+            return value.strip()
         case MappingTransform.JSON_PARSE:
             try:
-                return json.loads(value) if isinstance(value, str) else value
+                return json.loads(value, parse_constant=_no_constant)
             except (ValueError, RecursionError):
                 return None
-        case None:
-            return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -162,7 +162,7 @@ class Decision(NamedTuple):
     action: Action
     reason: str
     """A `Reason`, or for SKIP, UNINDEX and DRIFTED the filter that decided (`min_size`,
-    `metadata_filters[0]`, ...), or the provider's own (`preparing`)."""
+    `metadata_filters`, ...), or the provider's own (`preparing`)."""
     object_id: UUID
     asset: Asset | None
     record: ObjectRecord | None

@@ -1,0 +1,248 @@
+"""A run in progress: its workers, its Lease, its end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from lightkube.models.meta_v1 import OwnerReference
+from telecine.api.base import API_VERSION, Phase
+from telecine.api.sync import RunStatus, RunStep, SyncStatus
+from telecine.execution import lease
+from telecine.execution.resolve import ResolvedSync
+
+from . import history
+from .context import Context
+from .result import Outcome
+from .status import stamp
+
+log = structlog.get_logger(__name__)
+
+_ATTEMPTS = 5
+"""Times a run's workers may die before the run counts as failed."""
+_POLL_SECONDS = 5.0
+"""How often a run in progress is looked at when nothing tells of a change."""
+
+
+def worker_name(namespace: str, sync: str, run: RunStatus, part: str) -> str:
+    return f"{namespace}.{sync}.{run.id}.{run.attempt}.{part}"
+
+
+def stop(ctx: Context, namespace: str, name: str) -> None:
+    """Ends the workers of a Sync and takes the Lease from any that cannot be reached."""
+    ctx.executor.stop(f"{namespace}.{name}.")
+    lease.take(
+        ctx.client, lease.sync_lease(name), namespace, "", ctx.settings.lease_seconds, force=True
+    )
+
+
+def supervise(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus) -> Outcome:
+    """A run in progress: starts what is not started, restarts what died, closes what is done."""
+    if run.phase is Phase.FAILED:
+        return close(ctx, resolved, status, run)
+    if run.step is RunStep.SYNC:
+        return supervise_sync(ctx, resolved, status, run)
+    if run.step is RunStep.EXTRACT:
+        return supervise_extract(ctx, resolved, status, run)
+    return close(ctx, resolved, status, run)
+
+
+def supervise_sync(
+    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus
+) -> Outcome:
+    namespace, name = resolved.kube_namespace, resolved.name
+    worker = worker_name(namespace, name, run, "sync")
+    if ctx.executor.running(worker):
+        return waiting(status, run)
+    if run.phase is not Phase.PENDING:
+        return restart(ctx, resolved, status, run, "the sync worker")
+    if not take_lease(ctx, resolved, run):
+        return waiting(status, run)
+    arguments = [
+        "sync",
+        "--namespace",
+        namespace,
+        "--sync",
+        name,
+        "--run",
+        f"{run.id}.{run.attempt}",
+    ]
+    if not ctx.executor.start(worker, arguments):
+        return waiting(status, run, activity="waiting for a free worker")
+    return waiting(status, run, changes={"phase": Phase.IN_PROGRESS.value, "activity": "starting"})
+
+
+def supervise_extract(
+    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus
+) -> Outcome:
+    namespace, name = resolved.kube_namespace, resolved.name
+    width = run.workers or min(resolved.sync.parallelism, run.chunks)
+    changes: dict[str, Any] = {"workers": width}
+    for shard in range(width):
+        progress = run.shards.get(str(shard))
+        if progress is not None and progress.phase is not Phase.IN_PROGRESS:
+            continue
+        worker = worker_name(namespace, name, run, f"extract-{shard}")
+        if ctx.executor.running(worker):
+            continue
+        if progress is not None:
+            return restart(ctx, resolved, status, run, f"extraction worker {shard}")
+        if not take_lease(ctx, resolved, run):
+            return waiting(status, run)
+        chunks = ",".join(str(chunk) for chunk in range(shard, run.chunks, width))
+        arguments = [
+            "extract", "--namespace", namespace, "--sync", name,
+            "--run", f"{run.id}.{run.attempt}", "--chunks", chunks, "--shard", str(shard),
+        ]  # fmt: skip
+        if not ctx.executor.start(worker, arguments):
+            changes["activity"] = "waiting for a free worker"
+            break
+        changes.setdefault("shards", {})[str(shard)] = {"phase": Phase.IN_PROGRESS.value}
+    else:
+        if len(run.shards) >= width and all(
+            s.phase is not Phase.IN_PROGRESS for s in run.shards.values()
+        ):
+            return close(ctx, resolved, status, run)
+    return waiting(status, run, changes=changes)
+
+
+def waiting(
+    status: SyncStatus,
+    run: RunStatus,
+    *,
+    activity: str | None = None,
+    changes: dict[str, Any] | None = None,
+) -> Outcome:
+    """In progress; looked at again when the worker reports or ends, and now and then."""
+    outcome = history.progressing(status, run)
+    own = {k: v for k, v in (changes or {}).items() if getattr(run, k, None) != v}
+    if activity is not None:
+        own["activity"] = activity
+    outcome.status = {"run": own} if own else {}
+    outcome.requeue_after = _POLL_SECONDS
+    return outcome
+
+
+def take_lease(ctx: Context, resolved: ResolvedSync, run: RunStatus) -> bool:
+    """Makes the run the holder of the Sync's Lease, unless a worker of another one still is."""
+    body = ctx.lookup("Sync", resolved.kube_namespace, resolved.name)
+    owner = OwnerReference(
+        apiVersion=API_VERSION, kind="Sync", name=resolved.name, uid=body["metadata"]["uid"]
+    )
+    return lease.take(
+        ctx.client,
+        lease.sync_lease(resolved.name),
+        resolved.kube_namespace,
+        f"{run.id}.{run.attempt}",
+        ctx.settings.lease_seconds,
+        owner,
+    )
+
+
+def restart(
+    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus, who: str
+) -> Outcome:
+    """A worker is gone without a word: the run begins again, from its sync step.
+
+    One that was not started here may live elsewhere: while it renews the Lease it is waited for.
+    """
+    namespace, name = resolved.kube_namespace, resolved.name
+    identity = f"{run.id}.{run.attempt}"
+    if not ctx.executor.knew(worker_name(namespace, name, run, "")) and (
+        lease.holder(ctx.client, lease.sync_lease(name), namespace) == identity
+    ):
+        return waiting(status, run)
+    ctx.executor.stop(f"{namespace}.{name}.")
+    log.warning("a worker is gone", sync=name, run=run.id, attempt=run.attempt, worker=who)
+    if run.attempt >= _ATTEMPTS:
+        failed = run.model_copy(
+            update={
+                "phase": Phase.FAILED,
+                "reason": "WorkerDied",
+                "message": f"{who} of run {run.id} died {run.attempt} times; see its log",
+            }
+        )
+        return close(ctx, resolved, status, failed)
+    lease.release(ctx.client, lease.sync_lease(name), namespace, identity)
+    again = run.model_copy(update={"attempt": run.attempt + 1})
+    outcome = history.progressing(status, again)
+    outcome.status = {
+        "run": {
+            "attempt": again.attempt,
+            "phase": Phase.PENDING.value,
+            "step": RunStep.SYNC.value,
+            "activity": f"starting again: {who} died",
+            "shards": dict.fromkeys(run.shards),
+            "chunks": 0,
+            "workers": 0,
+        }
+    }
+    outcome.requeue_after = 0.0
+    return outcome
+
+
+def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus) -> Outcome:
+    """Ends a run: counts, history, the next one's time."""
+    namespace, name = resolved.kube_namespace, resolved.name
+    if run.phase is Phase.FAILED:
+        # Workers of a run that succeeded have said so and are about to end by themselves.
+        ctx.executor.stop(f"{namespace}.{name}.")
+    lease.release(ctx.client, lease.sync_lease(name), namespace, f"{run.id}.{run.attempt}")
+    now = datetime.now(UTC)
+    with ctx.index(resolved.weaviate) as index:
+        counts = index.ledger(resolved.tenant).counts(
+            kube_namespace=namespace, bucket=resolved.bucket_name, sync=name
+        )
+    failed = run.phase is Phase.FAILED
+    closed = run.model_copy(
+        update={
+            "phase": history.finished_phase(run, counts["failed"]),
+            "finished_at": now,
+            "activity": None,
+        }
+    )
+    if not failed:
+        closed.message = history.summary_message(resolved.sync, closed, counts)
+    changes: dict[str, Any] = {
+        "run": {
+            "phase": closed.phase.value,
+            "finishedAt": stamp(now),
+            "activity": None,
+            "reason": closed.reason,
+            "message": closed.message,
+        },
+        "history": history.with_record(status.history, history.record(closed)),
+        "plan": run.plan.dump() if run.plan else None,
+        "objects": counts["objects"],
+        "indexed": counts["completed"],
+        "pending": counts["pending"],
+        "failed": counts["failed"],
+        "drifted": run.plan.drifted if run.plan else None,
+        "lastSyncTime": stamp(now),
+        "syncedInputs": run.inputs,
+        "consecutiveFailures": status.consecutive_failures + 1 if failed else 0,
+    }
+    if not failed:
+        changes["lastSuccessTime"] = stamp(now)
+    if run.requested_at is not None:
+        changes["lastHandledReconcileAt"] = run.requested_at
+    after = SyncStatus.model_validate(merge(status.dump(), changes))
+    outcome = history.resting(resolved.sync, after, None, now)
+    outcome.status = changes
+    outcome.requeue_after = 0.0
+    ctx.run_closed(resolved, closed)
+    return outcome
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7386), as the API server will apply it."""
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = merge(merged.get(key) or {}, value)
+        else:
+            merged[key] = value
+    return merged
