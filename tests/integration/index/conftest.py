@@ -15,31 +15,11 @@ from telecine.index.documents import Documents, StoredDocument
 from telecine.index.index import Index
 from telecine.index.ledger import Ledger
 from telecine.planning.types import Document, ObjectRecord
-from weaviate_process import WeaviateProcess
 
 
 @pytest.fixture(scope="session")
-def index_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[WeaviateSettings]:
-    """The session's shared Weaviate where there is one, else one of our own."""
-    try:
-        yield request.getfixturevalue("weaviate")
-        return
-    except pytest.FixtureLookupError:
-        process = WeaviateProcess(
-            tmp_path_factory.mktemp("weaviate"), AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED="true"
-        )
-    try:
-        process.start()
-        yield process.settings()
-    finally:
-        process.kill()
-
-
-@pytest.fixture(scope="session")
-def index(index_server: WeaviateSettings) -> Iterator[Index]:
-    with open_index(index_server) as opened:
+def index(weaviate: WeaviateSettings) -> Iterator[Index]:
+    with open_index(weaviate) as opened:
         opened.ensure_schema([TEXTS])
         yield opened
 

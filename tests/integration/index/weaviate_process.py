@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 
 import httpx
-import pytest
+from telecine.dev import binaries
 from telecine.index.client import WeaviateSettings
-from telecine.settings import cache_dir
 
 _START_SECONDS = 60
-
-
-def weaviate_binary() -> str:
-    """The Weaviate on PATH, else in the cache; skips the test where there is none."""
-    found = shutil.which("weaviate")
-    if found is None:
-        cached = (p for p in sorted(cache_dir().rglob("weaviate")) if p.is_file())
-        found = next((str(p) for p in cached if os.access(p, os.X_OK)), None)
-    if found is None:
-        pytest.skip("no Weaviate binary on PATH or in the cache: run `make dev` once")
-    return found
 
 
 class WeaviateProcess:
@@ -61,7 +48,15 @@ class WeaviateProcess:
             "DISABLE_TELEMETRY": "true",
             "ASYNC_INDEXING": "true",
         }
-        command = [weaviate_binary(), "--host", "127.0.0.1", "--port", http, "--scheme", "http"]
+        command = [
+            str(binaries.ensure(["weaviate"])["weaviate"]),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            http,
+            "--scheme",
+            "http",
+        ]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, env=os.environ | settings | self.environment, stdout=log, stderr=log
