@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import cluster, environment, kube_namespace, weaviate
+from tests.integration.conftest import (
+    cluster,
+    environment,
+    kube_namespace,
+    operator_env,
+    weaviate,
+)
 
-__all__ = ["cluster", "environment", "kube_namespace", "weaviate"]
+__all__ = ["cluster", "environment", "kube_namespace", "operator_env", "weaviate"]

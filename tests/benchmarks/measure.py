@@ -7,6 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 #: `TELECINE_BENCH_SCALE=0.1` makes every benchmark a tenth as large.
@@ -18,21 +19,42 @@ def scaled(count: int, least: int = 1) -> int:
     return max(int(count * SCALE), least)
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """How long it takes, with no garbage of earlier work to collect."""
-    gc.collect()
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+@dataclass
+class Side:
+    """One way of doing the work: what each of its turns took."""
+
+    wall: list[float] = field(default_factory=list)
+    """Seconds."""
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of the processor, of this process alone: hardly disturbed by what else runs."""
+
+    @property
+    def seconds(self) -> float:
+        return statistics.median(self.wall)
+
+    def turn(self, work: Callable[[], Any]) -> None:
+        gc.collect()
+        wall, cpu = time.perf_counter(), time.process_time()
+        work()
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
+
+    def speed(self, other: Side) -> float:
+        """How fast it is as a share of the other: the median over the rounds."""
+        return statistics.median(b / a for a, b in zip(self.wall, other.wall, strict=True))
+
+    def thrift(self, other: Side) -> float:
+        """The same of processor time."""
+        return statistics.median(b / a for a, b in zip(self.cpu, other.cpu, strict=True))
 
 
-def alternate(*sides: Callable[[], Any], rounds: int = ROUNDS) -> list[float]:
-    """Median seconds of each side; A B A B, so that a busy minute falls on both."""
-    taken: list[list[float]] = [[] for _ in sides]
+def alternate(*works: Callable[[], Any], rounds: int = ROUNDS) -> list[Side]:
+    """Gives each its turn, A B A B, so that a busy minute falls on all of them."""
+    sides = [Side() for _ in works]
     for _ in range(rounds):
-        for side, times in zip(sides, taken, strict=True):
-            times.append(seconds(side))
-    return [statistics.median(times) for times in taken]
+        for side, work in zip(sides, works, strict=True):
+            side.turn(work)
+    return sides
 
 
 def tell(what: str, **figures: str | float) -> None:
@@ -44,8 +66,13 @@ def tell(what: str, **figures: str | float) -> None:
     print(f"\n[bench] {what}: {', '.join(shown)}", end="", flush=True)
 
 
-def compare(what: str, ours: float, bare: float, unit: str, goal: str) -> float:
-    """A higher-is-better pair (such as keys a second) as one line; returns ours / bare."""
-    ratio = ours / bare
-    tell(what, ours=f"{ours:,.0f} {unit}", bare=f"{bare:,.0f} {unit}", ratio=ratio, goal=goal)
-    return ratio
+def compare(what: str, ours: Side, bare: Side, count: int, unit: str, goal: str) -> None:
+    """One line for `count` units of work done on both sides."""
+    tell(
+        what,
+        ours=f"{count / ours.seconds:,.0f} {unit}/s",
+        bare=f"{count / bare.seconds:,.0f} {unit}/s",
+        ratio=ours.speed(bare),
+        goal=goal,
+        of_processor_time=ours.thrift(bare),
+    )
