@@ -14,11 +14,12 @@ import pytest
 from lightkube import Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
-
 from telecine.dev import binaries
 from telecine.dev.environment import Instance
 from telecine.dev.s3 import S3Server, serve
 from telecine.index.client import WeaviateSettings
+
+from tests.integration.harness import World, make_world
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,12 @@ def kube_namespace(cluster: Cluster) -> Iterator[str]:
     client.create(Namespace(metadata=ObjectMeta(name=name)))
     yield name
     client.delete(Namespace, name)
+
+
+@pytest.fixture
+def world(weaviate: WeaviateSettings, tmp_path: Path) -> Iterator[World]:
+    """A tenant, a folder, and runs of Syncs on it without an operator."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    with make_world(weaviate, folder) as made:
+        yield made

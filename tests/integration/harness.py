@@ -21,7 +21,7 @@ from telecine.index.search import Mode
 from telecine.planning.identity import object_id, owner_id, recipe
 from telecine.planning.types import ObjectRecord, Recipe
 from telecine.providers.base import Provider
-from telecine.providers.local import LocalProvider
+from telecine.providers.registry import create
 from telecine.workers.extract import run_extract
 from telecine.workers.protocol import Job, Limits
 from telecine.workers.sync import run_sync
@@ -29,6 +29,10 @@ from telecine.workers.toolset import Toolset, collection_of
 
 KUBE_NAMESPACE = "media"
 TOOLS = Toolset()
+
+WHALE = "Call me Ishmael. Some years ago I thought I would sail about and see the watery part."
+RABBIT = "Alice saw a White Rabbit with pink eyes run close by her, taking a watch from its pocket."
+PRIDE = "It is a truth universally acknowledged that a single man must be in want of a wife."
 
 
 class Recorder:
@@ -66,6 +70,11 @@ class Ran:
     unindexed: int = 0
 
 
+def idle(ran: Ran) -> bool:
+    """Whether a run downloaded and embedded nothing."""
+    return ran.progress.downloads == 0 and ran.progress.embeddings == 0
+
+
 @dataclass
 class World:
     """One Namespace, one Bucket, one Connection, and Syncs on it."""
@@ -80,7 +89,7 @@ class World:
             {"namespaceRef": {"name": "library"}, "blobType": "text"}
         )
     )
-    limits: Limits = Limits(asset_retry_seconds=0.0)
+    limits: Limits = field(default_factory=lambda: Limits(asset_retry_seconds=0.0))
     runs: int = 0
 
     @property
@@ -141,7 +150,9 @@ class World:
         tool = TOOLS.tool(self.recipes[0])
         vectors = None if mode is Mode.KEYWORD else tool.extractor.embed_query(query)
         store = self.index.documents(self.tenant, tool.collection)
-        return store.search(query, vectors, mode=mode, **{"limit": 5, "bucket": None, "filters": {}} | options)
+        return store.search(
+            query, vectors, mode=mode, **{"limit": 5, "bucket": None, "filters": {}} | options
+        )
 
     def assert_whole(self, expected: set[str]) -> None:
         """The index is the filtered source: each object once, with all its documents."""
@@ -172,9 +183,8 @@ def run_job(job: Job) -> Ran:
 def make_world(weaviate: WeaviateSettings, folder: Path, **changes: Any) -> Iterator[World]:
     """A world with a tenant of its own, gone afterwards."""
     spec = ConnectionSpec.model_validate({"provider": "local", "local": {"path": str(folder)}})
-    assert spec.local is not None
     with open_index(weaviate) as index:
-        world = World(index, LocalProvider(spec.local), folder, f"t-{uuid.uuid4().hex[:12]}")
+        world = World(index, create(spec, {}), folder, f"t-{uuid.uuid4().hex[:12]}")
         world = replace(world, **changes)
         collections = [collection_of(r) for r in world.recipes]
         index.ensure_schema(collections)

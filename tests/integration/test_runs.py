@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from telecine.api.namespace import FeatureExtractor
-from telecine.index.client import WeaviateSettings
 from telecine.index.search import Mode
-from telecine.planning.types import Asset
-from telecine.providers.base import ProviderError
-from telecine.workers.protocol import FuseTrippedError
-from tests.integration.harness import Ran, World, make_world
 
-WHALE = "Call me Ishmael. Some years ago I thought I would sail about and see the watery part."
-RABBIT = "Alice saw a White Rabbit with pink eyes run close by her, taking a watch from its pocket."
-PRIDE = "It is a truth universally acknowledged that a single man must be in want of a wife."
-
-
-@pytest.fixture
-def world(weaviate: WeaviateSettings, tmp_path: Path) -> Iterator[World]:
-    folder = tmp_path / "source"
-    folder.mkdir()
-    with make_world(weaviate, folder) as made:
-        yield made
-
-
-def idle(ran: Ran) -> bool:
-    return ran.progress.downloads == 0 and ran.progress.embeddings == 0
+from tests.integration.harness import PRIDE, RABBIT, WHALE, World, idle, run_job
 
 
 def test_a_folder_is_indexed_and_the_right_passage_is_found(world: World) -> None:
@@ -95,17 +72,6 @@ def test_a_changed_asset_is_replaced_without_a_moment_where_search_finds_neither
     world.assert_whole({"a.txt"})
 
 
-def test_a_removed_asset_is_unindexed(world: World) -> None:
-    for name in ("a.txt", "b.txt", "c.txt"):
-        world.write(name, f"{PRIDE} {name}")
-    world.run()
-    (world.folder / "b.txt").unlink()
-    ran = world.run()
-    assert (ran.plan.unindex, ran.unindexed) == (1, 1)
-    assert idle(ran)
-    world.assert_whole({"a.txt", "c.txt"})
-
-
 def test_prune_off_keeps_what_is_gone_at_the_source(world: World) -> None:
     world.write("a.txt", PRIDE)
     world.write("b.txt", WHALE)
@@ -152,51 +118,6 @@ def test_max_objects_per_run_defers_the_rest(world: World) -> None:
     world.assert_whole({f"{n}.txt" for n in range(7)})
 
 
-class Interrupted:
-    """A provider whose listing fails after its first asset."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def list(self, source_path: str) -> Iterator[list[Asset]]:
-        for page in self._inner.list(source_path):
-            yield page[:1]
-            raise ProviderError("SourceUnavailable", "the connection was reset half way")
-
-
-def test_a_listing_that_fails_half_way_unindexes_nothing(world: World) -> None:
-    for name in ("a.txt", "b.txt", "c.txt"):
-        world.write(name, f"{PRIDE} {name}")
-    world.run()
-    broken = replace(world, provider=Interrupted(world.provider))
-    with pytest.raises(ProviderError, match="half way"):
-        broken.run(deleteLimitPercent=100)
-    world.assert_whole({"a.txt", "b.txt", "c.txt"})
-
-
-def test_an_emptied_source_trips_the_fuse_and_goes_through_with_its_digest(world: World) -> None:
-    names = {f"{n}.txt" for n in range(4)}
-    for name in names:
-        world.write(name, f"{PRIDE} {name}")
-    world.run()
-    for name in names:
-        (world.folder / name).unlink()
-    with pytest.raises(FuseTrippedError, match="approve-unindex=") as tripped:
-        world.run()
-    assert "4 of 4" in str(tripped.value)
-    world.assert_whole(names)
-    with pytest.raises(FuseTrippedError):
-        world.run(approved="another digest")
-    digest = tripped.value.summary.digest
-    assert digest is not None
-    assert digest in str(tripped.value)
-    assert world.run(approved=digest).unindexed == 4
-    world.assert_whole(set())
-
-
 def test_a_touched_file_with_the_same_content_is_not_embedded_again(world: World) -> None:
     path = world.write("a.txt", WHALE)
     world.run()
@@ -205,88 +126,6 @@ def test_a_touched_file_with_the_same_content_is_not_embedded_again(world: World
     assert (ran.progress.downloads, ran.progress.embeddings, ran.progress.extracted) == (1, 0, 1)
     assert idle(world.run())
     world.assert_whole({"a.txt"})
-
-
-def test_two_equal_files_are_two_objects(world: World) -> None:
-    world.write("a.txt", WHALE)
-    world.write("b.txt", WHALE)
-    world.run()
-    world.assert_whole({"a.txt", "b.txt"})
-    (world.folder / "a.txt").unlink()
-    world.run()
-    world.assert_whole({"b.txt"})
-    assert world.search("Ishmael", Mode.KEYWORD)[0].path == "b.txt"
-
-
-def test_an_object_with_fewer_chunks_than_before_leaves_none_of_the_old_behind(
-    world: World,
-) -> None:
-    world.write("a.txt", "\n\n".join(f"{WHALE} Paragraph {n}." for n in range(60)))
-    world.run()
-    before = world.record("a.txt")
-    assert before is not None
-    assert before.documents > 3
-    world.write("a.txt", RABBIT)
-    world.run()
-    after = world.record("a.txt")
-    assert after is not None
-    assert after.documents == 1
-    world.assert_whole({"a.txt"})
-
-
-def test_one_failure_stops_nothing_else_and_embeds_nothing_again(world: World) -> None:
-    world.write("good.txt", WHALE)
-    world.write("empty.txt", "")
-    ran = world.run()
-    assert (ran.progress.extracted, ran.progress.failed) == (1, 1)
-    record = world.record("empty.txt")
-    assert record is not None
-    assert (record.state, record.reason, record.dead_letter) == ("FAILED", "EmptyContent", True)
-    again = world.run()
-    assert idle(again)
-    assert again.plan.dead == 1
-    world.write("empty.txt", PRIDE)
-    assert world.run().progress.extracted == 1
-    world.assert_whole({"good.txt", "empty.txt"})
-
-
-class Flaky:
-    """A provider that cannot read one asset."""
-
-    def __init__(self, inner: Any, path: str) -> None:
-        self._inner, self._path, self.broken = inner, path, True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def open(self, asset: Asset) -> Any:
-        if self.broken and asset.path == self._path:
-            raise ProviderError("ReadFailed", "the disk said no", asset_only=True)
-        return self._inner.open(asset)
-
-
-def test_what_failed_is_retried_and_then_rests_as_a_dead_letter(world: World) -> None:
-    flaky = Flaky(world.provider, "b.txt")
-    limits = replace(world.limits, asset_attempts=3)
-    sick = replace(world, provider=flaky, limits=limits)
-    world.write("a.txt", WHALE)
-    world.write("b.txt", RABBIT)
-    assert sick.run().progress.failed == 1
-    for attempt in (1, 2):
-        record = world.record("b.txt")
-        assert record is not None
-        assert (record.attempts, record.dead_letter) == (attempt, False)
-        assert sick.run().plan.retry == 1
-    record = world.record("b.txt")
-    assert record is not None
-    assert record.dead_letter
-    assert "the disk said no" in record.message
-    assert sick.run().plan.dead == 1
-    flaky.broken = False
-    assert sick.run().plan.retry == 0
-    world.write("b.txt", RABBIT + " again")
-    assert sick.run().progress.extracted == 1
-    world.assert_whole({"a.txt", "b.txt"})
 
 
 def test_a_failing_change_leaves_the_old_version_searchable(world: World) -> None:
@@ -406,7 +245,6 @@ def test_runs_of_two_workers_at_once_end_with_one_index(world: World) -> None:
     errors: list[BaseException] = []
 
     def go(job: Any) -> None:
-        from tests.integration.harness import run_job
 
         try:
             run_job(job)

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
 from telecine.api.base import Phase
 from telecine.api.sync import PlanSummary, RunStatus, SyncSpec, SyncStatus
 from telecine.controllers.schedule import DELETE_LIMIT, JITTER, Due, due

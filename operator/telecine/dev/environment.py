@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import yaml
@@ -314,7 +314,7 @@ def apply_crds(client: Client, seconds: float = 30.0) -> None:
     """Applies the CRDs of the five kinds and returns when they are served."""
     names = []
     for body in definitions():
-        crd = CustomResourceDefinition.from_dict(body)
+        crd = cast("CustomResourceDefinition", CustomResourceDefinition.from_dict(body))
         client.apply(crd, field_manager="telecine-dev", force=True)
         names.append(body["metadata"]["name"])
     deadline = time.monotonic() + seconds
