@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from telecine.api.bucket import BucketSpec
 from telecine.api.sync import MetadataFilter, SyncSpec
 from telecine.planning.globs import Matcher, compile_glob
-from telecine.planning.mapping import Mapped, Mapper, Misfit, guess_mime
+from telecine.planning.mapping import Mapped, Mapper, Misfit
 from telecine.planning.metadata import ABSENT, look_up, matches
+from telecine.planning.mimes import known_mime, mime_of, told_mime
 from telecine.planning.types import Asset, Recipe
 
 
@@ -33,8 +34,6 @@ class Verdict(NamedTuple):
 
 MATCH = Verdict(Outcome.MATCH)
 NEEDS = Verdict(Outcome.NEEDS_METADATA)
-
-
 #: Of a value in a detail; metadata may hold whole documents.
 _SHOWN = 200
 
@@ -119,6 +118,30 @@ class Rules:
     def type_matters(self) -> bool:
         """Whether the mime type that the source tells can decide about an asset."""
         return bool(self.mime_types) or self.mapper.type_matters()
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether metadata and type decide nothing but which property an asset fills."""
+        return not (self.mime_types or self.metadata or self.mapper.has_fields)
+
+    @cached_property
+    def _takes_all(self) -> bool:
+        sizes, times = (self.min_size, self.max_size), (self.modified_after, self.modified_before)
+        patterns = self.extensions or self.include or self.exclude or self.mime_types
+        return not patterns and all(bound is None for bound in (*sizes, *times))
+
+    def plainly_selects(self, asset: Asset, mime_type: str | None) -> bool:
+        """With `is_plain`, whether an asset of that type, unless its own is told, is selected.
+
+        False also where `judge` would have to be asked.
+        """
+        told = asset.mime_type or mime_type
+        return (
+            told is not None
+            and asset.unavailable is None
+            and (self._takes_all or self._by_listing(asset, False) is None)
+            and self.mapper.fits(told)
+        )
 
     def judge(self, asset: Asset, metadata: Mapping[str, Any] | None = None) -> Verdict:
         """Whether the Sync selects the asset.

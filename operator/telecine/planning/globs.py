@@ -8,8 +8,8 @@
 | `[abc]`, `[a-z]`, `[!a]`, `[^a]` | one character of the set, or none of it; never `/` |
 | `{a,b}` | one of the alternatives, which may nest |
 
-Everything else stands for itself, in its own case: a newline, a backslash, a `[`, `{` or `}` without
-its partner. `[*]` is a literal `*`. A leading `/` binds a pattern to the Sync's root.
+Everything else stands for itself, in its own case: a newline, a backslash, a `[`, `{` or `}`
+without its partner. `[*]` is a literal `*`. A leading `/` binds a pattern to the Sync's root.
 """
 
 from __future__ import annotations

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from telecine.api.bucket import BlobType, SchemaProperty
 from telecine.api.sync import MappingSource, MappingTarget, MappingTransform, SchemaMapping
 from telecine.planning.metadata import ABSENT, look_up
-from telecine.planning.mimes import UNKNOWN, blob_type, guess_mime, known_mime, mime_of
+from telecine.planning.mimes import UNKNOWN, blob_type, guess_mime, mime_of
 from telecine.planning.types import Asset
 
 __all__ = ["Mapped", "Mapper", "Misfit", "blob_type", "guess_mime"]
@@ -75,7 +75,9 @@ class Mapper:
         self._sources: dict[MappingSource, Callable[..., Any]] = {
             MappingSource.FILE: lambda name, one, asset, metadata: asset.path,
             MappingSource.TAG: _tag,
-            MappingSource.METADATA: lambda name, one, asset, metadata: look_up(metadata, one.key),
+            MappingSource.METADATA: lambda name, one, asset, metadata: look_up(
+                metadata, one.key or ""
+            ),
             MappingSource.FILENAME_REGEX: self._filename_regex,
             MappingSource.FOLDER_PATH: _folder_path,
             MappingSource.CONSTANT: lambda name, one, asset, metadata: one.value,
@@ -87,6 +89,15 @@ class Mapper:
         self.decides_type = bool(self._blobs) and all(blob.mime_type for blob in self._blobs)
         """Whether the mapping says what every asset is, whatever the source tells."""
         self.overrides_type = any(blob.mime_type for blob in self._blobs)
+
+    @property
+    def has_fields(self) -> bool:
+        """Whether anything but the blob property is filled."""
+        return bool(self._fields)
+
+    def fits(self, mime_type: str) -> bool:
+        """Whether an asset of that type fills a property."""
+        return not isinstance(self._place(mime_type), Misfit)
 
     def type_matters(self) -> bool:
         """Whether the type that the source tells can decide about an asset."""
@@ -150,12 +161,12 @@ class Mapper:
         return None if found is None else found.group(1 if found.re.groups else 0)
 
 
-def _fields_needed(mappings: Any) -> Any:
+def _fields_needed(mappings: Iterable[SchemaMapping]) -> Iterator[str]:
     for one in mappings:
         if one.source is MappingSource.TAG:
             yield "tags"
         elif one.source is MappingSource.METADATA:
-            yield one.key
+            yield one.key or ""
 
 
 def _tag(name: str, one: SchemaMapping, asset: Asset, metadata: Mapping[str, Any]) -> Any:

@@ -2,8 +2,8 @@
 
 What is decided where the rules could be read in two ways:
 
-* A field is looked up by its whole name first and then by its dotted parts, at every level. A list
-  on the way gives the values found in its elements, as a list.
+* A field is looked up by its whole name first and then by its dotted parts, the longest name first,
+  at every level. A list on the way gives the values found in its elements, as a list.
 * An absent field, and null, equals and contains nothing: `not_equals` and `not_contains` hold,
   comparisons do not. `exists false` holds for what is absent or empty (null, "", [], {}); 0 and
   false exist.
@@ -40,7 +40,7 @@ def look_up(metadata: Mapping[str, Any], field: str) -> Any:
     """The value at a dotted field, or ABSENT."""
     if field in metadata:
         return metadata[field]
-    dot = field.find(".")
+    dot = field.rfind(".")
     while dot >= 0:
         inner, rest = metadata.get(field[:dot], ABSENT), field[dot + 1 :]
         found = ABSENT
@@ -51,7 +51,7 @@ def look_up(metadata: Mapping[str, Any], field: str) -> Any:
             found = [value for value in each if value is not ABSENT] or ABSENT
         if found is not ABSENT:
             return found
-        dot = field.find(".", dot + 1)
+        dot = field.rfind(".", 0, dot)
     return ABSENT
 
 
