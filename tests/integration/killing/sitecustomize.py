@@ -3,6 +3,8 @@
 `TELECINE_TEST_KILL` is `ROLE MODULE CLASS.METHOD NTH WHEN`: ROLE is part of the command line,
 NTH counts calls from 1, WHEN is `before` or `after`. It happens once: the file named by
 `TELECINE_TEST_KILL_DONE` is made just before, and where it exists nothing is done.
+Without `TELECINE_TEST_KILL` the same is read, at the start of each process, from the file named
+by `TELECINE_TEST_KILL_ORDER`: so one operator can start workers with different orders.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from types import ModuleType
 from typing import Any
 
 ORDER = os.environ.get("TELECINE_TEST_KILL", "")
+ORDER_FILE = Path(os.environ.get("TELECINE_TEST_KILL_ORDER", "/nonexistent/order"))
+if not ORDER and ORDER_FILE.is_file():
+    ORDER = ORDER_FILE.read_text()
 DONE = Path(os.environ.get("TELECINE_TEST_KILL_DONE", "/nonexistent/done"))
 
 
