@@ -87,8 +87,10 @@ def finalize(ctx: Context, body: Body) -> None:
     if spec.deletion_policy is DeletionPolicy.ORPHAN:
         return
     try:
-        resolved = ctx.namespace(key.namespace, spec.namespace_ref.name)
+        resolved = ctx.namespace_for_cleanup(key.namespace, spec.namespace_ref.name)
     except MissingReferenceError as error:
+        if error.kind != "Namespace":
+            raise
         # Its tenant went with the Namespace, or was left behind with all that is in it.
         log.info("a Bucket goes after its Namespace", bucket=key.name, why=str(error))
         return

@@ -7,14 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightkube import Client
 from telecine.api.base import Phase
+from telecine.api.namespace import NamespaceSpec
 from telecine.api.sync import RunStatus
 from telecine.execution.process import ProcessExecutor
 from telecine.execution.resolve import (
+    MissingReferenceError,
     ResolvedNamespace,
     ResolvedSync,
     cluster_lookup,
@@ -25,6 +27,7 @@ from telecine.index.client import WeaviateSettings
 from telecine.index.index import Index
 from telecine.settings import Settings
 
+from .claims import Claims
 from .pool import IndexPool
 from .queue import FRESH, WorkQueue
 from .redaction import Redactor
@@ -112,7 +115,10 @@ class Context:
     demands: Demands
     stop_runs: Callable[[Context, str, str], None]
     """Ends the workers of a Sync (Kubernetes namespace, name) and keeps them from writing on."""
+    claims: Claims
     redactor: Redactor = field(default_factory=Redactor)
+    _resolved: dict[Key, ResolvedNamespace] = field(default_factory=dict, repr=False)
+    """Namespaces with a Weaviate of their own, as they were last resolved."""
 
     def lookup(self, kind: str, namespace: str, name: str) -> Body:
         """A resource from the store, a Secret from the API server.
@@ -133,7 +139,30 @@ class Context:
 
     def namespace(self, kube_namespace: str, name: str) -> ResolvedNamespace:
         """A Namespace with its tenant and where that is. Raises as `lookup`."""
-        return namespace_from(self.lookup, kube_namespace, name, self.settings)
+        resolved = namespace_from(self.lookup, kube_namespace, name, self.settings)
+        if resolved.spec.weaviate and resolved.spec.weaviate.connection_ref:
+            self._resolved[Key("Namespace", kube_namespace, name)] = resolved
+        return resolved
+
+    def namespace_for_cleanup(self, kube_namespace: str, name: str) -> ResolvedNamespace:
+        """As `namespace`; where its Connection or Secret went first, as it was before that.
+
+        Deletions come in any order, and a tenant must not be left behind for it.
+        """
+        try:
+            return self.namespace(kube_namespace, name)
+        except MissingReferenceError as error:
+            known = self._resolved.get(Key("Namespace", kube_namespace, name))
+            if error.kind == "Namespace" or known is None:
+                raise
+            body = self.lookup("Namespace", kube_namespace, name)
+            return replace(known, spec=NamespaceSpec.model_validate(body["spec"]))
+
+    def forget(self, key: Key) -> None:
+        """A resource is gone."""
+        self.queue.discard(key)
+        self.demands.forget(key)
+        self._resolved.pop(key, None)
 
     def index(self, settings: WeaviateSettings) -> AbstractContextManager[Index]:
         """A shared connection for a `with` block. Raises IndexUnavailableError."""

@@ -6,10 +6,10 @@ or when that could not be done in time.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -67,14 +67,15 @@ class Dispatcher:
     def __init__(self, ctx: Context, controllers: list[Controller]) -> None:
         self._ctx = ctx
         self._controllers = {controller.kind: controller for controller in controllers}
+        self._cleanups: dict[str, float] = {}
+        """When the cleanup of a resource (by uid) first failed."""
 
     def __call__(self, key: Key) -> None:
         ctx, controller = self._ctx, self._controllers[key.kind]
         ctx.redactor.begin()
         body = ctx.store.get(key)
         if body is None:
-            ctx.queue.discard(key)
-            ctx.demands.forget(key)
+            ctx.forget(key)
             return
         try:
             if body["metadata"].get("deletionTimestamp"):
@@ -128,8 +129,7 @@ class Dispatcher:
             self._cleanup_failed(key, controller, body, error)
             return
         log.info("cleaned up", key=str(key))
-        ctx.writer.set_finalizer(key.kind, body, False)
-        ctx.queue.forget(key)
+        self._release(key, body)
 
     def _cleanup_failed(
         self, key: Key, controller: Controller, body: Body, error: Exception
@@ -155,11 +155,17 @@ class Dispatcher:
         )
         log.warning("a cleanup was skipped", key=str(key), message=said)
         ctx.writer.event(key.kind, body, "CleanupSkipped", said, warning=True)
-        ctx.writer.set_finalizer(key.kind, body, False)
-        ctx.queue.forget(key)
+        self._release(key, body)
+
+    def _release(self, key: Key, body: Body) -> None:
+        self._ctx.writer.set_finalizer(key.kind, body, False)
+        self._ctx.queue.forget(key)
+        self._cleanups.pop(body["metadata"]["uid"], None)
 
     def _time_left(self, body: Body) -> float:
-        """Seconds in which the cleanup may still be tried."""
-        since = datetime.fromisoformat(body["metadata"]["deletionTimestamp"])
-        age = (datetime.now(UTC) - since).total_seconds()
-        return self._ctx.settings.cleanup_seconds - age
+        """Seconds in which the cleanup may still be tried, from its first failure on.
+
+        Time in which no operator ran does not count: it may have been down with Weaviate.
+        """
+        first = self._cleanups.setdefault(body["metadata"]["uid"], time.monotonic())
+        return self._ctx.settings.cleanup_seconds - (time.monotonic() - first)

@@ -24,6 +24,7 @@ from telecine.execution.process import ProcessExecutor
 from telecine.settings import Settings, cache_dir
 
 from . import bucket, connection, namespace, pipeline, runs, sync
+from .claims import Claims
 from .context import Context, Demands
 from .dispatch import Dispatcher
 from .pool import IndexPool
@@ -69,6 +70,7 @@ class Operator:
             executor=ProcessExecutor(state, self._exited, settings.max_workers),
             demands=Demands(COUNT_SECONDS),
             stop_runs=runs.stop,
+            claims=Claims(store),
         )
         self._context.set()
         self._stopping = threading.Event()
@@ -249,7 +251,8 @@ async def watch(operator: Operator, stop: threading.Event | None) -> None:
                 clusterwide=settings.kube_namespace is None,
                 namespaces=[settings.kube_namespace] if settings.kube_namespace else [],
                 liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
-                stop_flag=stopped,
+                # A flag that is never raised would hold up the end for five seconds.
+                stop_flag=stopped if stop else None,
             )
         except Exception:
             log.exception("the watches broke; they begin anew")

@@ -29,7 +29,7 @@ from telecine.planning.types import ObjectState, Recipe
 from .context import Context
 from .dispatch import Controller
 from .result import Outcome, StalledError, WaitingError
-from .store import TENANT, Key, key_of
+from .store import Key, key_of
 
 log = structlog.get_logger(__name__)
 
@@ -58,7 +58,12 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
         wanted.key: collection_for(wanted) for wanted in map(recipe, spec.feature_extractors)
     }
     resolved = ctx.namespace(key.namespace, key.name)
-    require_own_tenant(ctx, body, resolved.tenant)
+    if not ctx.claims.claim(resolved.tenant, key, body):
+        raise StalledError(
+            "TenantInUse",
+            f"tenant {resolved.tenant} belongs to another Namespace; delete this one and create "
+            "it with another spec.tenant",
+        )
     serving = resolved.status.serving
     with ctx.index(resolved.weaviate) as index:
         index.ensure_schema(list(collections.values()))
@@ -103,25 +108,6 @@ def collection_for(wanted: Recipe) -> DocumentCollection:
         raise StalledError(
             "InvalidParameters", f"featureExtractors, {wanted.name} {wanted.version}: {error}"
         ) from error
-
-
-def require_own_tenant(ctx: Context, body: Body, tenant: str) -> None:
-    """No tenant has two Namespaces, or one could read and drop what is the other's.
-
-    Raises:
-        StalledError: an older Namespace has it.
-    """
-
-    def age(other: Mapping[str, Any]) -> tuple[str, str]:
-        return other["metadata"]["creationTimestamp"], other["metadata"]["uid"]
-
-    for other in ctx.store.bodies(ctx.store.referrers(Key(TENANT, "", tenant), "Namespace")):
-        if other["metadata"]["uid"] != body["metadata"]["uid"] and age(other) < age(body):
-            raise StalledError(
-                "TenantInUse",
-                f"tenant {tenant} belongs to another Namespace; delete this one and create it "
-                "with another spec.tenant",
-            )
 
 
 def moving(resolved: ResolvedNamespace, reached: str, changes: dict[str, Any]) -> Outcome:
@@ -233,7 +219,10 @@ def finalize(ctx: Context, body: Body) -> None:
                     "BucketDeleting", f"Bucket {metadata['name']} is being unindexed", after=1.0
                 )
         return
-    resolved = ctx.namespace(key.namespace, key.name)
+    resolved = ctx.namespace_for_cleanup(key.namespace, key.name)
+    if not ctx.claims.claim(resolved.tenant, key, body):
+        log.warning("a tenant is another Namespace's and stays", tenant=resolved.tenant)
+        return
     with ctx.index(resolved.weaviate) as index:
         try:
             index.drop_tenant(resolved.tenant)

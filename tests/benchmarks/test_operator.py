@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,15 @@ def memory(pid: int) -> dict[str, str]:
         what: f"{int(found[name].split()[0]) * 1024 / MIB:.0f} MiB"
         for what, name in (("now", "VmRSS"), ("most", "VmHWM"))
     }
+
+
+def processor_seconds(pid: int) -> float:
+    """What the process has used so far; other than time it does not tell how busy the machine is.
+
+    Fields 14 and 15 of proc(5)'s `stat`, counted behind the name in brackets.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def seen(log: Path) -> int:
@@ -82,9 +92,15 @@ def test_the_operator_among_thousands_of_resources(
     with operator(operator_env, log) as process:
         start = time.monotonic()
         first = until(lambda: seen(log) >= COUNT, start, "all resources are seen")
+        busy = processor_seconds(process.pid)
         every = until(lambda: all(observed(resources).values()), start, "every Sync has a status")
         libraries = Path(f"/proc/{process.pid}/maps").read_text()
-        tell(f"operator, first start with {COUNT:,} Syncs, seconds until seen", seconds=first)
+        tell(
+            f"operator, first start with {COUNT:,} Syncs, seconds until seen",
+            seconds=first,
+            of_processor=busy,
+            goal="under 5",
+        )
         tell("operator, seconds until every one has a status", seconds=every)
         tell("operator's memory after it", **memory(process.pid), goal="under 200 MiB")
         tell("operator has torch in memory", answer=str("libtorch" in libraries), goal="False")
@@ -98,6 +114,7 @@ def test_the_operator_among_thousands_of_resources(
     with operator(operator_env, log) as process:
         start = time.monotonic()
         again = until(lambda: seen(log) >= COUNT, start, "all resources are seen")
+        busy = processor_seconds(process.pid)
 
         def caught_up() -> bool:
             return all(
@@ -108,6 +125,7 @@ def test_the_operator_among_thousands_of_resources(
         tell(
             f"operator, restart with {COUNT:,} Syncs, seconds until seen",
             seconds=again,
+            of_processor=busy,
             goal="under 5",
         )
         tell(

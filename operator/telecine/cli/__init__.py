@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from telecine import __version__
@@ -31,6 +33,17 @@ def operator() -> None:
     from telecine.controllers.main import main as run
 
     run()
+
+
+@app.command()
+def demo(
+    keep: bool = typer.Option(False, "--keep", help="Leave it running until Ctrl-C."),
+) -> None:
+    """Indexes a folder and an S3 bucket on this machine and searches them, start to finish."""
+    from telecine.dev import demo as run
+
+    sys.argv = ["telecine demo", *(["--keep"] if keep else [])]
+    run.main()
 
 
 @app.command()

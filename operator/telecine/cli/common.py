@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,16 +16,31 @@ import typer
 from lightkube import ApiError, Client
 from lightkube.core.exceptions import ConfigError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from telecine.execution import resolve
 from telecine.execution.kube import load_client
 from telecine.index.client import IndexUnavailableError, open_index
 from telecine.index.index import Index
+from telecine.planning.identity import owner_id
 from telecine.providers.base import ProviderError
 from telecine.settings import Settings
 
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+#: Wide enough that nothing is folded where no person looks at it.
+_PIPED_WIDTH = 10_000
+
+
+def _console() -> Console:
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(
+        highlight=False,
+        soft_wrap=not sys.stdout.isatty(),
+        width=_PIPED_WIDTH if piped else None,
+    )
+
+
+out = _console()
 err = Console(stderr=True, highlight=False)
 
 
@@ -54,7 +70,8 @@ R = TypeVar("R")
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """Ends the command with a message on stderr."""
-    err.print(f"[red]error:[/] {message}", soft_wrap=True)
+    shown = "\n".join(printable(line) for line in message.splitlines())
+    err.print(f"[red]error:[/] {shown}", soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -77,8 +94,14 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
             fail(f"no cluster: {error}. Set KUBECONFIG, or start one with: telecine dev up")
         except httpx2.HTTPError as error:
             fail(f"the API server cannot be reached: {error}")
+        finally:
+            while _opened:
+                _opened.pop().close()
 
     return wrapped
+
+
+_opened: list[Client] = []
 
 
 class Cluster:
@@ -86,8 +109,30 @@ class Cluster:
 
     def __init__(self, kube_namespace: str | None) -> None:
         self.client: Client = load_client()
+        _opened.append(self.client)
         self.kube_namespace = kube_namespace or self.client.namespace
         self.settings = Settings()
+
+    def owner(self, bucket: str) -> str:
+        """The mark on what a Bucket of this cluster brought into the index."""
+        return owner_id(self.settings.tenant_prefix, self.kube_namespace, bucket)
+
+    def buckets(self, namespace: str) -> set[str]:
+        """Names of the Buckets of a Telecine Namespace."""
+        return {
+            body["metadata"]["name"]
+            for body in resolve.list_all(self.client, "Bucket", self.kube_namespace)
+            if body["spec"]["namespaceRef"]["name"] == namespace
+        }
+
+    def require_bucket(self, namespace: str, bucket: str | None) -> None:
+        """Ends the command when a Bucket that was asked for is not there."""
+        if bucket is None:
+            return
+        there = self.buckets(namespace)
+        if bucket not in there:
+            found = ", ".join(sorted(there)) or "none"
+            fail(f"no Bucket {bucket} in Namespace {namespace}; there are: {found}")
 
     def namespace(self, name: str | None) -> resolve.ResolvedNamespace:
         """The Telecine Namespace of that name, or the only one there is."""
@@ -143,7 +188,7 @@ def _cell(value: Any) -> str:
 def printable(text: str) -> str:
     """Text of others for a terminal: control characters escaped, markup not interpreted."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return safe.replace("[", r"\[")
+    return escape(safe)
 
 
 def human_bytes(size: int) -> str:

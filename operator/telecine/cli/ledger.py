@@ -41,9 +41,10 @@ from telecine.workers.planner import rules_of
 
 @contextmanager
 def opened(
-    cluster: Cluster, namespace: str | None
+    cluster: Cluster, namespace: str | None, bucket: str | None = None
 ) -> Iterator[tuple[ResolvedNamespace, Index, Ledger]]:
     resolved = cluster.namespace(namespace)
+    cluster.require_bucket(resolved.name, bucket)
     with cluster.index(resolved) as index:
         yield resolved, index, index.ledger(resolved.tenant)
 
@@ -64,7 +65,7 @@ def objects(
     """Lists the objects of a Namespace as the ledger has them."""
     cluster = Cluster(kube_namespace)
     wanted = ObjectState.FAILED if failed else state
-    with opened(cluster, namespace) as (_, _, ledger):
+    with opened(cluster, namespace, bucket) as (_, _, ledger):
         found = list(
             ledger.find(
                 kube_namespace=cluster.kube_namespace,
@@ -155,9 +156,9 @@ def explain(
     kube_namespace: KubeNamespaceOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Tells for one asset which filter, rule or error decided, in every Sync that could bring it."""
+    """Tells which filter, rule or error decided about one asset, in each of its Syncs."""
     cluster = Cluster(kube_namespace)
-    with opened(cluster, namespace) as (resolved, index, ledger):
+    with opened(cluster, namespace, bucket) as (resolved, index, ledger):
         answers = [
             explanation(cluster, sync, asset, index, ledger)
             for sync in syncs_of(cluster, resolved.name, bucket)
@@ -175,18 +176,15 @@ def explain(
         record = answer.get("object")
         if record:
             out.print(
-                f"  object   {record['object_id']} {record['state']}, {record['documents']} documents"
+                f"  object   {record['object_id']} {record['state']}, "
+                f"{record['documents']} documents"
             )
             if record["reason"]:
                 out.print(f"  error    {record['reason']}: {printable(record['message'] or '')}")
 
 
 def syncs_of(cluster: Cluster, namespace: str, bucket: str | None) -> list[str]:
-    buckets = {
-        b["metadata"]["name"]
-        for b in list_all(cluster.client, "Bucket", cluster.kube_namespace)
-        if b["spec"]["namespaceRef"]["name"] == namespace
-    }
+    buckets = cluster.buckets(namespace)
     return sorted(
         s["metadata"]["name"]
         for s in list_all(cluster.client, "Sync", cluster.kube_namespace)
@@ -280,7 +278,7 @@ def requeue(
     """Lets failed objects be tried again at once, and asks their Syncs for a run."""
     cluster = Cluster(kube_namespace)
     wanted = set(paths or ())
-    with opened(cluster, namespace) as (_, _, ledger):
+    with opened(cluster, namespace, bucket) as (_, _, ledger):
         rows = ledger.find(
             kube_namespace=cluster.kube_namespace, bucket=bucket, state=ObjectState.FAILED
         )
@@ -291,6 +289,7 @@ def requeue(
     syncs = sorted({name for r in found for name in r.syncs})
     for sync in syncs:
         annotate(cluster.client, "Sync", cluster.kube_namespace, sync, {REQUESTED_AT: now})
-    out.print(f"requeued {len(found)} objects; asked for a run of {', '.join(syncs) or 'no Sync'}")
+    asked = ", ".join(f"sync/{name}" for name in syncs) or "no Sync"
+    out.print(f"requeued {len(found)} objects; asked for a run of {asked}")
     if missing:
         fail("not among the failed objects: " + ", ".join(sorted(missing)))

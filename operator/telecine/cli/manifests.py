@@ -29,35 +29,44 @@ _SPECS = {kind.kind: kind.spec for kind in KINDS}
 
 
 class Manifests:
-    """Resources by kind, Kubernetes namespace and name; what is not there is asked of the cluster."""
+    """Resources by kind, Kubernetes namespace and name; the cluster is asked for the others."""
 
-    def __init__(self, bodies: dict[Key, Body], cluster: Lookup | None) -> None:
-        self._bodies, self._cluster = bodies, cluster
+    def __init__(
+        self, bodies: dict[Key, Body], files: dict[Key, Path], cluster: Lookup | None
+    ) -> None:
+        self._bodies, self._files, self._cluster = bodies, files, cluster
 
     @classmethod
     def read(cls, paths: list[Path], kube_namespace: str | None) -> Manifests:
-        """Reads and validates YAML files and folders of them; ends the command on the first error."""
+        """Reads and validates YAML files and folders; ends the command on the first error."""
         default, cluster = _cluster(kube_namespace)
         bodies: dict[Key, Body] = {}
+        files: dict[Key, Path] = {}
         for path in paths:
             for file in _files(path):
                 for body in _documents(file):
-                    metadata = body.get("metadata") or {}
-                    kind = str(body.get("kind"))
-                    namespace = metadata.get("namespace") or default
-                    if body.get("apiVersion") == API_VERSION:
-                        _validate(file, body)
-                    elif not (kind == "Secret" and body.get("apiVersion") == "v1"):
+                    if not _concerns(file, body):
                         continue
-                    bodies[kind, namespace, str(metadata.get("name"))] = body
-        return cls(bodies, cluster)
+                    metadata = body["metadata"]
+                    key = body["kind"], metadata.get("namespace") or default, metadata["name"]
+                    bodies[key], files[key] = body, file
+        return cls(bodies, files, cluster)
 
     def names(self, kind: str) -> list[tuple[str, str]]:
         """Kubernetes namespace and name of each resource of a kind, in order."""
         return sorted((ns, name) for k, ns, name in self._bodies if k == kind)
 
     def resolve(self, kube_namespace: str, sync: str) -> ResolvedSync:
-        return resolve_from(self.lookup, kube_namespace, sync, Settings())
+        """A Sync with all that it refers to; ends the command when something is not there."""
+        try:
+            return resolve_from(self.lookup, kube_namespace, sync, Settings())
+        except MissingReferenceError as error:
+            asked = "nor in the cluster" if self._cluster else "and there is no cluster to ask"
+            fail(
+                f"{self._files['Sync', kube_namespace, sync]}: Sync {sync} needs {error.kind} "
+                f"{error.name}: {error} in the manifests, {asked}. Add its manifest with -f, "
+                f"or correct the reference"
+            )
 
     def lookup(self, kind: str, kube_namespace: str, name: str) -> Body:
         body = self._bodies.get((kind, kube_namespace, name))
@@ -96,11 +105,29 @@ def _documents(file: Path) -> Iterator[Body]:
         fail(f"{file}: {error}")
 
 
+def _concerns(file: Path, body: Body) -> bool:
+    """Whether a document is one that a plan reads; ends the command when it is not whole."""
+    version, kind = str(body.get("apiVersion") or ""), body.get("kind")
+    if not version or not isinstance(kind, str):
+        missing = "kind" if version else "apiVersion"
+        fail(f"{file}: a document has no {missing}: write apiVersion: {API_VERSION} and its kind")
+    metadata = body.get("metadata")
+    if version.partition("/")[0] == GROUP:
+        if version != API_VERSION:
+            fail(f"{file}: {kind}: apiVersion {version} is not served; write {API_VERSION}")
+    elif (version, kind) != ("v1", "Secret"):
+        return False
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        fail(f"{file}: {kind}: metadata.name is missing")
+    if version == API_VERSION:
+        _validate(file, body)
+    return True
+
+
 def _validate(file: Path, body: Body) -> None:
-    kind = str(body.get("kind"))
-    name = (body.get("metadata") or {}).get("name", "")
+    kind, name = body["kind"], body["metadata"]["name"]
     if kind not in _SPECS:
-        fail(f"{file}: {kind} is not a kind of {GROUP}")
+        fail(f"{file}: {kind} is not a kind of {GROUP}; there are {', '.join(_SPECS)}")
     try:
         _SPECS[kind].parse(body.get("spec") or {})
     except TypeError as error:

@@ -87,9 +87,7 @@ def plan(
 
     Exit code 0: nothing to do; 2: there are changes; 1: an error.
     """
-    made: list[Planned] = []
-    for resolved in _syncs(target, files, kube_namespace):
-        made.append(_plan_one(resolved, limit, skipped))
+    made = [_plan_one(found, limit, skipped) for found in _syncs(target, files, kube_namespace)]
     if output is Output.JSON:
         print_json([_as_json(planned) for planned in made])
     else:
@@ -105,7 +103,7 @@ def _syncs(
     if target is not None:
         kind, _, name = target.rpartition("/")
         if kind not in ("", "sync", "syncs", "tsync", "sync.telecine.dev", "syncs.telecine.dev"):
-            fail(f"plan works on Syncs: write sync/{name}, not {target}")
+            fail(f"plan works on Syncs: write sync/NAME, not {target}")
     if files:
         manifests = Manifests.read(files, kube_namespace)
         names = [n for n in manifests.names("Sync") if name in (None, n[1])]
@@ -152,7 +150,8 @@ def _index(resolved: ResolvedSync) -> Iterator[tuple[Index, bool]]:
             known = index.tenant_state(resolved.tenant) is not None
         except IndexUnavailableError as error:
             err.print(
-                f"[yellow]warning:[/] the index cannot be reached, planning as if it were empty: {error}"
+                "[yellow]warning:[/] the index cannot be reached, planning as if it were empty: "
+                f"{printable(str(error))}"
             )
             known = False
         yield index, known
@@ -180,7 +179,8 @@ def _print(planned: Planned, limit: int) -> None:
     out.print(
         f"Plan: [green]{summary.add} to add[/] ({human_bytes(summary.add_bytes)}), "
         f"[yellow]{summary.change} to change[/] ({human_bytes(summary.change_bytes)}), "
-        f"{summary.retry} to retry, {summary.adopt} to adopt, [red]{summary.unindex} to unindex[/], "
+        f"{summary.retry} to retry, {summary.adopt} to adopt, "
+        f"[red]{summary.unindex} to unindex[/], "
         f"{summary.keep} kept, {summary.drifted} drifted, {summary.dead} dead letters, "
         f"{summary.deferred} deferred, {summary.skip} skipped of {summary.listed} listed."
     )

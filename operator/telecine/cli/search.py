@@ -50,6 +50,7 @@ def search(
     """Searches a Namespace and prints score, object, passage and source_metadata."""
     cluster = Cluster(kube_namespace)
     resolved = cluster.namespace(namespace)
+    cluster.require_bucket(resolved.name, bucket)
     wanted = parse_filters(filters or [])
     with cluster.index(resolved) as index:
         hits = find(index, resolved, query, mode, limit, bucket, wanted)

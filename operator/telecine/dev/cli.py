@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import time
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from telecine.dev.binaries import BinaryError
+from telecine.dev.binaries import BINARIES, BinaryError, find
 from telecine.dev.environment import Instance, StartError, check_cluster
 from telecine.dev.s3 import S3Error, start
 
@@ -106,3 +107,6 @@ def env(name: Name = "default", output: Json = "table") -> None:
         return
     for key, value in variables.items():
         typer.echo(f"export {key}={shlex.quote(value)}")
+    kubectl = None if shutil.which("kubectl") else find(BINARIES["kubectl"])
+    if kubectl is not None:
+        typer.echo(f'export PATH="$PATH":{shlex.quote(str(kubectl.parent))}')
