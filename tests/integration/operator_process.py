@@ -23,7 +23,12 @@ T = TypeVar("T")
 Body = dict[str, Any]
 
 
-def eventually(look: Callable[[], T], seconds: float = 30.0, what: str = "") -> T:
+WAIT_SECONDS = 60.0
+"""How long tests wait for what should take a moment: machines differ, and may be busy."""
+_SEEN = '"all resources are seen"'
+
+
+def eventually(look: Callable[[], T], seconds: float = WAIT_SECONDS, what: str = "") -> T:
     """The first true value; fails with the last one when time is up."""
     deadline = time.monotonic() + seconds
     while True:
@@ -38,7 +43,11 @@ def eventually(look: Callable[[], T], seconds: float = 30.0, what: str = "") -> 
 def operator(
     env: dict[str, str], log: Path, **settings: object
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the operator for the block; `settings` are those of telecine.settings."""
+    """Runs the operator for the block, which begins when it has seen all resources.
+
+    `settings` are those of telecine.settings; `log` may have other operators' lines already.
+    """
+    before = log.read_text().count(_SEEN) if log.exists() else 0
     variables = {f"TELECINE_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -49,12 +58,18 @@ def operator(
             stderr=output,
         )
     try:
+        eventually(
+            lambda: process.poll() is not None or log.read_text().count(_SEEN) > before,
+            120,
+            "the operator starts",
+        )
+        assert process.poll() is None, log.read_text()[-4000:]
         yield process
     finally:
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -137,7 +152,7 @@ class Resources:
         phase: str | None = None,
         reason: str | None = None,
         ready: bool | None = None,
-        seconds: float = 30.0,
+        seconds: float = WAIT_SECONDS,
         **status: Any,
     ) -> Body:
         """Waits until status and Ready condition are so; returns the status."""

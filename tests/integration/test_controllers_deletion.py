@@ -88,7 +88,7 @@ def test_deleting_everything_in_any_order_ends_and_leaves_no_tenant(
             assert index.tenant_state(tenant) == "ACTIVE"
             for kind in order:
                 resources.delete(kind, KINDS[kind])
-            eventually(lambda: gone(resources), 15, f"all go in the order {order}")
+            eventually(lambda: gone(resources), what=f"all go in the order {order}")
             assert index.tenant_state(tenant) is None
     assert not [e for e in resources.events("library") if e[1] == "CleanupSkipped"]
 
@@ -108,7 +108,7 @@ def test_deleting_the_kubernetes_namespace_with_all_in_it_ends(
     with operator(env, log, **FAST), open_index(weaviate) as index:
         create_all(resources, tmp_path / "assets")
         resources.client.delete(Namespace, resources.namespace)
-        eventually(lambda: absent(resources), 40, "the Kubernetes namespace goes")
+        eventually(lambda: absent(resources), what="the Kubernetes namespace goes")
         assert index.tenant_state(f"{resources.namespace}_library") is None
 
 
@@ -140,7 +140,7 @@ def test_deleting_everything_ends_with_weaviate_down(
         for kind, name in KINDS.items():
             resources.delete(kind, name)
         resources.wait("Namespace", "library", reason="Deleting", ready=False)
-        eventually(lambda: gone(resources), 20, "all go although Weaviate is down")
+        eventually(lambda: gone(resources), what="all go although Weaviate is down")
     skipped = [e for e in resources.events("library") if e[1] == "CleanupSkipped"]
     assert [kind for kind, _, _ in skipped] == ["Warning"]
     assert f"tenant {resources.namespace}_library stays" in skipped[0][2]
@@ -168,7 +168,7 @@ def test_a_weaviate_that_comes_back_in_time_is_cleaned_up(
         assert index.tenant_state(f"{resources.namespace}_library") is None
         for kind in ("Sync", "Bucket", "Connection"):
             resources.delete(kind, KINDS[kind])
-        eventually(lambda: gone(resources), 15)
+        eventually(lambda: gone(resources))
 
 
 def test_weaviate_out_of_reach_is_a_condition_and_heals(

@@ -46,7 +46,7 @@ def resources(cluster: Cluster, kube_namespace: str, log: Path) -> Iterator[Reso
     yield made
     made.delete_all()
     for kind, name in made.made:
-        eventually(lambda k=kind, n=name: not made.exists(k, n), 15, f"{kind} {name} goes")
+        eventually(lambda k=kind, n=name: not made.exists(k, n), what=f"{kind} {name} goes")
 
 
 @pytest.fixture
