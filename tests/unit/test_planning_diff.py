@@ -179,6 +179,15 @@ def test_an_asset_that_is_unavailable_for_now_stays_indexed(reconcile: bool) -> 
     assert outcome(ASSET._replace(unavailable="preparing"), None) == ("skip", "preparing", False)
 
 
+def test_an_unchanged_asset_is_still_judged_when_there_are_no_filters() -> None:
+    image = replace(RECORD, mime_type="image/png")
+    assert outcome(ASSET, image) == ("drifted", "schema_mismatch", False)
+    away = ASSET._replace(unavailable="preparing")
+    assert outcome(away, RECORD) == ("keep", "preparing", False)
+    small = rules(fileFilters={"minSize": 6})
+    assert outcome(ASSET, RECORD, small) == ("drifted", "min_size", False)
+
+
 def test_an_asset_that_is_gone_is_unindexed_unless_prune_is_off() -> None:
     assert outcome(None, RECORD) == ("unindex", "gone", False)
     assert outcome(None, RECORD, rules(prune=False)) == ("keep", "prune_off", False)
