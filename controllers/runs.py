@@ -16,6 +16,7 @@ from . import history
 from .context import Context
 from .result import Outcome
 from .status import stamp
+from .store import Key
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +33,7 @@ def worker_name(namespace: str, sync: str, run: RunStatus, part: str) -> str:
 def stop(ctx: Context, namespace: str, name: str) -> None:
     """Ends the workers of a Sync and takes the Lease from any that cannot be reached."""
     ctx.executor.stop(f"{namespace}.{name}.")
-    lease.take(
-        ctx.client, lease.sync_lease(name), namespace, "", ctx.settings.lease_seconds, force=True
-    )
+    lease.revoke(ctx.client, lease.sync_lease(name), namespace)
 
 
 def supervise(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus) -> Outcome:
@@ -69,6 +68,7 @@ def supervise_sync(
         f"{run.id}.{run.attempt}",
     ]
     if not ctx.executor.start(worker, arguments):
+        ctx.demands.want_worker(Key("Sync", namespace, name))
         return waiting(status, run, activity="waiting for a free worker")
     return waiting(status, run, changes={"phase": Phase.IN_PROGRESS.value, "activity": "starting"})
 
@@ -96,6 +96,7 @@ def supervise_extract(
             "--run", f"{run.id}.{run.attempt}", "--chunks", chunks, "--shard", str(shard),
         ]  # fmt: skip
         if not ctx.executor.start(worker, arguments):
+            ctx.demands.want_worker(Key("Sync", namespace, name))
             changes["activity"] = "waiting for a free worker"
             break
         changes.setdefault("shards", {})[str(shard)] = {"phase": Phase.IN_PROGRESS.value}

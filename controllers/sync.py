@@ -14,9 +14,10 @@ from typing import Any
 import structlog
 from telecine.api.base import APPROVE_UNINDEX, REQUESTED_AT, Phase
 from telecine.api.namespace import DeletionPolicy
-from telecine.api.sync import RunStatus, SyncStatus
+from telecine.api.sync import RunStatus, SyncSpec, SyncStatus
 from telecine.execution.resolve import MissingReferenceError, ResolvedSync, resolve_from
 from telecine.index.cascade import unindex_sync
+from telecine.planning.identity import owner_id
 
 from . import history
 from .context import Context
@@ -40,6 +41,9 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     resolved = resolve(ctx, body)
     if resolved.sync.suspend:
         return suspended(ctx, key, run)
+    going = leaving(ctx, resolved)
+    if going is not None:
+        return held_back(ctx, key, run, going)
     if run is not None:
         return supervise(ctx, resolved, status, run)
     require_usable(ctx, resolved)
@@ -101,22 +105,46 @@ def digest_of(ctx: Context, resolved: ResolvedSync) -> str:
 
 def suspended(ctx: Context, key: tuple[str, str], run: RunStatus | None) -> Outcome:
     """Stops what runs; objects that are pending stay so until the Sync goes on."""
-    stop(ctx, *key)
-    status: dict[str, Any] = {"nextSyncTime": None}
-    if run is not None:
-        status["run"] = {
-            "phase": Phase.CANCELED.value,
-            "finishedAt": stamp(datetime.now(UTC)),
-            "activity": None,
-            "message": "suspended",
-        }
     return Outcome(
         phase=Phase.SUSPENDED,
         ready=False,
         reason="Suspended",
         message="suspended by spec.suspend; what is indexed stays and can be searched",
-        status=status,
+        status=canceled(ctx, key, run, "suspended"),
     )
+
+
+def leaving(ctx: Context, resolved: ResolvedSync) -> str | None:
+    """What the Sync refers to and is being deleted: nothing is written into it any more."""
+    for kind, name in (("Bucket", resolved.bucket_name), ("Namespace", resolved.namespace_name)):
+        body = ctx.lookup(kind, resolved.kube_namespace, name)
+        if body["metadata"].get("deletionTimestamp"):
+            return f"{kind} {name}"
+    return None
+
+
+def held_back(ctx: Context, key: tuple[str, str], run: RunStatus | None, going: str) -> Outcome:
+    return Outcome(
+        phase=Phase.PENDING,
+        ready=False,
+        reason="ReferenceDeleting",
+        message=f"{going} is being deleted",
+        status=canceled(ctx, key, run, f"{going} is being deleted"),
+    )
+
+
+def canceled(ctx: Context, key: tuple[str, str], run: RunStatus | None, why: str) -> dict[str, Any]:
+    """Ends the run in progress, if there is one; returns the fields of the status for it."""
+    status: dict[str, Any] = {"nextSyncTime": None}
+    if run is not None:
+        stop(ctx, *key)
+        status["run"] = {
+            "phase": Phase.CANCELED.value,
+            "finishedAt": stamp(datetime.now(UTC)),
+            "activity": None,
+            "message": why,
+        }
+    return status
 
 
 def begin(
@@ -151,17 +179,22 @@ def finalize(ctx: Context, body: Body) -> None:
     """
     namespace, name = key_of(body)
     stop(ctx, namespace, name)
+    spec = SyncSpec.model_validate(body["spec"])
+    if spec.deletion_policy is not DeletionPolicy.DELETE:
+        return
+    bucket = spec.bucket_ref.name
     try:
-        resolved = resolve_from(ctx.lookup, namespace, name, ctx.settings)
+        owner = ctx.lookup("Bucket", namespace, bucket)
+        space = ctx.namespace_for_cleanup(namespace, owner["spec"]["namespaceRef"]["name"])
     except MissingReferenceError as error:
-        log.info("a Sync goes with what it refers to", sync=name, why=str(error))
+        if error.kind not in ("Bucket", "Namespace"):
+            raise
+        # What it brought in went with them, or was left behind with them on purpose.
+        log.info("a Sync goes after what it refers to", sync=name, why=str(error))
         return
-    if resolved.sync.deletion_policy is not DeletionPolicy.DELETE:
-        return
-    with ctx.index(resolved.weaviate) as index:
-        gone = unindex_sync(
-            index, resolved.tenant, resolved.owner, namespace, resolved.bucket_name, name
-        )
+    ours = owner_id(ctx.settings.tenant_prefix, namespace, bucket)
+    with ctx.index(space.weaviate) as index:
+        gone = unindex_sync(index, space.tenant, ours, namespace, bucket, name)
     log.info("a Sync's objects were unindexed", sync=name, objects=gone)
 
 

@@ -134,7 +134,8 @@ def test_the_operator_among_thousands_of_resources(
         )
         tell("operator's memory after a restart", **memory(process.pid), goal="under 200 MiB")
         start = time.monotonic()
-        resources.client.deletecollection(Sync, namespace=kube_namespace)
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda name: resources.delete("Sync", name), observed(resources)))
         gone = until(lambda: not observed(resources), start, "all Syncs are deleted")
         tell(f"operator, seconds until {COUNT:,} deleted Syncs are gone", seconds=gone)
         tell("operator's memory at the end", **memory(process.pid), goal="under 200 MiB")

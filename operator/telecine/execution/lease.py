@@ -115,6 +115,16 @@ def release(client: Client, name: str, namespace: str, identity: str) -> None:
             raise
 
 
+def revoke(client: Client, name: str, namespace: str) -> None:
+    """Takes the lease from whoever holds it; nothing happens where there is none."""
+    patch = [{"op": "replace", "path": "/spec/holderIdentity", "value": ""}]
+    try:
+        client.patch(Lease, name, patch, namespace=namespace, patch_type=PatchType.JSON)
+    except ApiError as error:
+        if error.status.code not in _NOT_OURS:
+            raise
+
+
 class HeldLease:
     """A lease that a thread keeps renewing while the block runs; the `Guard` of a worker."""
 
