@@ -33,7 +33,7 @@ class Spool:
             "journal_mode=OFF",
             "synchronous=OFF",
             "temp_store=FILE",
-            "cache_size=-8192",
+            "cache_size=-2048",
             "locking_mode=EXCLUSIVE",
         ):
             self._db.execute(f"PRAGMA {pragma}")
