@@ -89,8 +89,8 @@ def test_the_operator_among_thousands_of_resources(
     made(resources, source)
 
     log = tmp_path / "first.log"
+    start = time.monotonic()
     with operator(operator_env, log) as process:
-        start = time.monotonic()
         first = until(lambda: seen(log) >= COUNT, start, "all resources are seen")
         busy = processor_seconds(process.pid)
         every = until(lambda: all(observed(resources).values()), start, "every Sync has a status")
@@ -111,8 +111,8 @@ def test_the_operator_among_thousands_of_resources(
         resources.patch("Sync", name, {"spec": {"pollingIntervalSeconds": 1234}})
 
     log = tmp_path / "second.log"
+    start = time.monotonic()
     with operator(operator_env, log) as process:
-        start = time.monotonic()
         again = until(lambda: seen(log) >= COUNT, start, "all resources are seen")
         busy = processor_seconds(process.pid)
 
