@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo test test-unit test-integration lint format generate bench \
+.PHONY: help setup binaries dev demo test test-unit test-integration test-e2e lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -52,6 +52,9 @@ format: setup ## Format the code and fix what ruff can fix
 
 generate: setup ## Write crds/ from the models
 	@$(BIN)/python -m telecine.api.crds
+
+test-e2e: setup binaries ## The operator under kills at each step of a run: slow, not part of `make test`
+	@$(BIN)/pytest tests/e2e $(ARGS)
 
 bench: setup binaries ## Benchmarks against the plain libraries
 	@$(BIN)/pytest tests/benchmarks -s $(ARGS)

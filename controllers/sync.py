@@ -165,7 +165,9 @@ def begin(
     fresh = dict.fromkeys(RunStatus.model_json_schema(by_alias=True)["properties"])
     log.info("a run begins", sync=resolved.name, run=run.id, trigger=trigger)
     outcome = history.progressing(status, run)
-    outcome.status = {"run": {**fresh, **run.dump(), "shards": {}}, "runCount": number}
+    # A merge patch keeps what it does not name: the last run's shards must go one by one.
+    shards = dict.fromkeys(status.run.shards) if status.run else {}
+    outcome.status = {"run": {**fresh, **run.dump(), "shards": shards}, "runCount": number}
     outcome.requeue_after = 0.0
     outcome.hold = resolved.sync.deletion_policy is DeletionPolicy.DELETE
     return outcome

@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Namespace
 from telecine.index.client import WeaviateSettings, open_index
 from telecine.index.index import Index
 
-from tests.integration.manifests import EXTRACTORS, NAMESPACE, Shelf
+from tests.e2e.manifests import EXTRACTORS, NAMESPACE, Shelf
 from tests.integration.operator_process import Resources, eventually, operator
 
 SETTINGS = {

@@ -19,7 +19,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 from telecine.index.client import WeaviateSettings, open_index
 
-from tests.integration.manifests import EXTRACTORS, NAMESPACE, Shelf
+from tests.e2e.manifests import EXTRACTORS, NAMESPACE, Shelf
 from tests.integration.operator_process import Resources, eventually, operator
 
 WORKER = "telecine.execution.worker"
