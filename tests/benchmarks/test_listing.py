@@ -32,7 +32,7 @@ PAGES = scaled(100)
 KEYS = 1000 * PAGES
 BUCKET = "archive"
 GOAL = "at least 1 of bare"
-CREDENTIALS = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
+CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}
 
 
 @pytest.fixture(scope="module")
