@@ -18,7 +18,7 @@ from telecine.planning.types import Vector
 if TYPE_CHECKING:
     from weaviate.collections.collection import Collection
 
-_ALPHA = 0.5
+_ALPHA = 0.75
 _SCORES = re.compile(
     r"Result Set (?P<by>keyword|vector),.*?original score (?P<score>-?[\d.eE+-]+\d)", re.DOTALL
 )
