@@ -29,6 +29,8 @@ from tests.integration.conftest import Cluster
 from tests.integration.harness import PRIDE, RABBIT, WHALE
 from tests.integration.operator_process import Resources, eventually, operator
 
+# Other tests keep collections of their own in the same Weaviate.
+COLLECTION = "Telecine_text_extractor_v1"
 FOREIGN = uuid.uuid4()
 CONTENTS = {
     "whale.txt": WHALE,
@@ -328,13 +330,13 @@ def test_audit_finds_what_was_broken_and_repair_heals_it(site: Site) -> None:
     eventually(site.idle, 90, "the run that repair asked for")
     healed = eventually(lambda: whole(site), 60, "the index is whole")
     assert healed["documents"] == documents + 1  # the one of another system
-    [collection] = site.index.document_collections()
+    collection = COLLECTION
     assert site.index.documents(site.tenant, collection).count(FOREIGN) == 1
 
 
 def break_index(site: Site) -> tuple[int, ObjectRecord, uuid.UUID]:
     """Damages the index by hand; the documents before, what lost its own, and the orphan."""
-    [collection] = site.index.document_collections()
+    collection = COLLECTION
     store = site.index.documents(site.tenant, collection)
     before, lost, orphan = store.count(), site.record("whale.txt"), uuid.uuid4()
     here = site.resources.namespace
