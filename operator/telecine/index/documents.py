@@ -233,12 +233,15 @@ class Documents:
         """Object id, Kubernetes namespace, Bucket and owner of the documents of objects."""
         names = ["object_id", "kube_namespace", "bucket", "owner"]
         for object_id in object_ids:
-            with self.session.call():
-                reply = self._collection.query.fetch_objects(
-                    filters=equal("object_id", str(object_id)),
-                    limit=self._most,
-                    return_properties=names,
-                )
+            try:
+                with self.session.call():
+                    reply = self._collection.query.fetch_objects(
+                        filters=equal("object_id", str(object_id)),
+                        limit=self._most,
+                        return_properties=names,
+                    )
+            except IndexAbsentError:
+                return  # No tenant in this collection: no documents either.
             for found in reply.objects:
                 told = [str(found.properties.get(name) or "") for name in names[1:]]
                 yield object_id, told[0], told[1], told[2]
