@@ -16,7 +16,8 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 from telecine.dev import binaries
 from telecine.dev.environment import Instance
-from telecine.dev.s3 import S3Server, serve
+from telecine.dev.guard import guarded
+from telecine.dev.s3 import S3Server
 from telecine.index.client import WeaviateSettings
 
 from tests.integration.harness import World, make_world
@@ -51,14 +52,19 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def environment() -> Iterator[Instance]:
-    with tempfile.TemporaryDirectory(prefix="telecine-test-") as folder:
-        instance = Instance("tests", root=Path(folder))
-        try:
-            instance.up()
-            yield instance
-        finally:
-            instance.down()
+def environments() -> Iterator[Path]:
+    """A folder whose environments end with this process, also when that is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="telecine-test-"))
+    with guarded(folder):
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def environment(environments: Path) -> Iterator[Instance]:
+    instance = Instance("tests", root=environments)
+    instance.up()
+    yield instance
+    instance.down()
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +84,10 @@ def weaviate(environment: Instance) -> WeaviateSettings:
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    with serve() as server:
-        yield server
+def s3_server(environments: Path) -> Iterator[S3Server]:
+    instance = Instance("s3", root=environments)
+    yield instance.s3()
+    instance.down()
 
 
 @pytest.fixture

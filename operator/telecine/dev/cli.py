@@ -3,64 +3,74 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import time
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from telecine.dev.binaries import BINARIES, BinaryError, find
-from telecine.dev.environment import Instance, StartError, check_cluster
-from telecine.dev.s3 import S3Error, start
+from telecine.dev.binaries import BinaryError
+from telecine.dev.current import CurrentError, use_current
+from telecine.dev.environment import Instance, StartError
+from telecine.dev.s3 import S3Error
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+class Cluster(StrEnum):
+    EMBEDDED = "embedded"
+    CURRENT = "current"
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+
 
 Name = Annotated[str, typer.Option("--name", help="Which environment; several can run.")]
-Json = Annotated[str, typer.Option("--output", "-o", help="table or json")]
+Output = Annotated[Format, typer.Option("--output", "-o")]
 
 
 @app.command()
 def up(
     name: Name = "default",
     api_key: Annotated[bool, typer.Option("--api-key", help="Weaviate wants an API key.")] = False,
-    s3: Annotated[bool, typer.Option("--s3", help="An S3 server too.")] = False,
+    s3: Annotated[bool, typer.Option("--s3", help="An S3 server (moto) too.")] = False,
     cluster: Annotated[
-        str, typer.Option(help="`embedded`, or `current` for the kubeconfig's cluster.")
-    ] = "embedded",
+        Cluster, typer.Option(help="Start one, or use the kubeconfig's and start nothing.")
+    ] = Cluster.EMBEDDED,
     weaviate: Annotated[
-        str | None, typer.Option(help="With --cluster current: the URL of a Weaviate.")
+        str | None,
+        typer.Option(
+            help="With --cluster current: the URL of a Weaviate.",
+            envvar="TELECINE_WEAVIATE_ENDPOINT",
+        ),
     ] = None,
 ) -> None:
     """Starts etcd, kube-apiserver, kube-controller-manager and Weaviate, and applies the CRDs."""
     began = time.monotonic()
     try:
-        if cluster == "current":
-            url = weaviate or os.environ.get("TELECINE_WEAVIATE_ENDPOINT")
-            if not url:
-                raise StartError("--cluster current needs --weaviate URL")
-            server = check_cluster(url)
-            out.print(f"{server} and {url} are ready, the CRDs are applied")
+        if cluster is Cluster.CURRENT:
+            if not weaviate:
+                raise CurrentError("--cluster current needs --weaviate URL")
+            out.print(f"{use_current(weaviate)} are ready; the CRDs are applied")
             return
-        if cluster != "embedded":
-            raise StartError(f"--cluster {cluster}: write embedded or current")
-        instance = Instance(name, say=err.print)
+        instance = _instance(name)
         instance.up(api_key=api_key)
-        if s3 and not instance.running().get("s3"):
-            server_s3 = start(instance.root / "s3.log")
-            instance.keep(server_s3.process)
-            out.print(f"S3 server at {server_s3.endpoint}")
-    except (StartError, BinaryError, S3Error) as error:
-        err.print(f"error: {error}", markup=False)
+        if s3:
+            out.print(f"S3 server at {instance.s3().endpoint}")
+    except (StartError, CurrentError, BinaryError, S3Error) as error:
+        err.print(f"error: {error}")
         raise typer.Exit(1) from None
+    seconds = time.monotonic() - began
     out.print(
-        f"{name} is up after {time.monotonic() - began:.1f} s: "
-        f"{instance.server}, Weaviate {instance.weaviate}"
+        f"{name} is up after {seconds:.1f} s: {instance.server}, Weaviate {instance.weaviate}"
     )
     out.print(f'use it with: eval "$(telecine dev env --name {name})"')
 
@@ -70,43 +80,71 @@ def down(
     name: Name = "default",
     delete: Annotated[bool, typer.Option("--delete", help="Its data too.")] = False,
 ) -> None:
-    """Stops every process of the environment."""
-    instance = Instance(name, say=err.print)
-    stopped = instance.down(delete=delete)
+    """Stops every process of the environment, workers included."""
+    instance = _instance(name)
+    known = instance.root.exists()
+    try:
+        stopped = instance.down(delete=delete)
+    except TimeoutError as error:
+        err.print(f"error: {error}")
+        raise typer.Exit(1) from None
     out.print(f"stopped {', '.join(stopped)}" if stopped else f"{name} was not running")
+    if delete and known:
+        out.print(f"deleted {instance.root}")
 
 
 @app.command()
-def status(name: Name = "default", output: Json = "table") -> None:
-    """Shows the processes. Exit code 1 when one is missing."""
-    instance = Instance(name, say=err.print)
-    found = instance.running()
-    if output == "json":
-        processes = {
-            n: {"pid": p.pid, "running": found[n]} for n, p in instance.state.processes.items()
-        }
-        typer.echo(json.dumps({"name": name, "processes": processes}, indent=2))
+def status(name: Name = "default", output: Output = Format.TABLE) -> None:
+    """Shows the processes. Exit code 1 when one is missing or not ready."""
+    instance = _instance(name)
+    parts = _parts(instance)
+    if output is Format.JSON:
+        typer.echo(json.dumps({"name": name, "processes": parts}, indent=2))
+    elif parts:
+        table = Table(
+            "PROCESS", "PID", "RUNNING", "READY", box=None, header_style="", pad_edge=False
+        )
+        for part, facts in parts.items():
+            flags = ("yes" if facts[key] else "no" for key in ("running", "ready"))
+            table.add_row(part, str(facts["pid"]), *flags)
+        out.print(table)
+        out.print(f"logs: {instance.root}/*.log")
     else:
-        table = Table("PROCESS", "PID", "RUNNING", box=None, header_style="", pad_edge=False)
-        for part, process in instance.state.processes.items():
-            table.add_row(part, str(process.pid), "yes" if found[part] else "no")
-        out.print(table if found else f"{name} is not running")
-    raise typer.Exit(0 if found and all(found.values()) else 1)
+        out.print(f"{name} is not running")
+    raise typer.Exit(0 if parts and all(facts["ready"] for facts in parts.values()) else 1)
 
 
 @app.command()
-def env(name: Name = "default", output: Json = "table") -> None:
+def env(name: Name = "default", output: Output = Format.TABLE) -> None:
     """Prints the variables that point kubectl and telecine to the environment."""
-    instance = Instance(name, say=err.print)
-    if not instance.state.ports:
-        err.print(f"{name} was never started: telecine dev up --name {name}")
+    instance = _instance(name)
+    if "apiserver" not in instance.state.ports:
+        err.print(f"error: {name} was never started: telecine dev up --name {name}")
         raise typer.Exit(1)
     variables = instance.variables()
-    if output == "json":
+    if output is Format.JSON:
         typer.echo(json.dumps(variables, indent=2))
         return
     for key, value in variables.items():
         typer.echo(f"export {key}={shlex.quote(value)}")
-    kubectl = None if shutil.which("kubectl") else find(BINARIES["kubectl"])
-    if kubectl is not None:
-        typer.echo(f'export PATH="$PATH":{shlex.quote(str(kubectl.parent))}')
+    if not shutil.which("kubectl"):
+        typer.echo(f'export PATH="$PATH":{shlex.quote(str(instance.bin))}')
+
+
+def _instance(name: str) -> Instance:
+    try:
+        return Instance(name, say=err.print)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--name") from None
+
+
+def _parts(instance: Instance) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "pid": instance.state.processes[name].pid,
+            "running": alive,
+            "ready": alive and instance.ready(name),
+            "log": str(instance.log(name)),
+        }
+        for name, alive in instance.running().items()
+    }

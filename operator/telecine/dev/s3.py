@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -63,15 +63,25 @@ def start(log: Path, port: int | None = None) -> S3Server:
     port = port or free_ports(1)[0]
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = spawn("s3", command, log)
-    deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and process.alive:
-        try:
-            if httpx2.get(f"http://127.0.0.1:{port}/moto-api/", timeout=2.0, trust_env=False):
-                return S3Server(port, process)
-        except httpx2.HTTPError:
-            time.sleep(0.1)
+    try:
+        if _answers(process, port):
+            return S3Server(port, process)
+    except BaseException:
+        stop([process])
+        raise
     stop([process])
     raise S3Error(f"the S3 server did not start on port {port}:\n{tail(log)}")
+
+
+def _answers(process: Running, port: int) -> bool:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline and process.alive:
+        with suppress(httpx2.HTTPError):
+            httpx2.get(f"http://127.0.0.1:{port}/moto-api/", timeout=2.0, trust_env=False)
+            # Not another's answer: a second server on a port ends at once.
+            return process.alive
+        time.sleep(0.1)
+    return False
 
 
 @contextmanager
