@@ -101,10 +101,10 @@ def s3_bucket(s3_server: S3Server) -> str:
 def kube_namespace(cluster: Cluster) -> Iterator[str]:
     """A fresh Kubernetes namespace, deleted with all in it."""
     name = f"test-{uuid.uuid4().hex[:10]}"
-    client = cluster.client()
-    client.create(Namespace(metadata=ObjectMeta(name=name)))
-    yield name
-    client.delete(Namespace, name)
+    with cluster.client() as client:
+        client.create(Namespace(metadata=ObjectMeta(name=name)))
+        yield name
+        client.delete(Namespace, name)
 
 
 @pytest.fixture

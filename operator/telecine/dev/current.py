@@ -26,9 +26,9 @@ def use_current(weaviate: str) -> str:
     """
     found = _weaviate(weaviate.rstrip("/"))
     try:
-        client = Client(field_manager="telecine-dev")
-        server = client.config.cluster.server
-        apply_crds(client)
+        with Client(field_manager="telecine-dev") as client:
+            server = client.config.cluster.server
+            apply_crds(client)
     except ConfigError as error:
         raise CurrentError(f"no usable kubeconfig: {error}") from error
     except (httpx2.HTTPError, OSError) as error:

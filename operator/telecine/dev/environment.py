@@ -220,7 +220,8 @@ class Instance:
                 self.say("a port was taken in between; trying others")
                 self._choose_ports(anew=True)
         try:
-            apply_crds(self.client())
+            with self.client() as client:
+                apply_crds(client)
         except (ApiError, httpx2.HTTPError, OSError) as error:
             raise StartError(f"the CRDs were not applied: {error}") from error
 

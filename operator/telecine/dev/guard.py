@@ -38,8 +38,11 @@ def guarded(folder: Path) -> Iterator[None]:
 def main() -> None:
     folder = Path(sys.argv[1])
     sys.stdin.buffer.read()
-    for state in folder.glob("*/state.json"):
-        Instance(state.parent.name, root=folder, say=say).down(delete=True)
+    # Environments of its own, and of a TELECINE_CACHE in it.
+    for pattern in ("*/state.json", "*/dev/*/state.json"):
+        for state in folder.glob(pattern):
+            root = state.parent.parent
+            Instance(state.parent.name, root=root, say=say).down(delete=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
