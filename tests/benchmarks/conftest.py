@@ -5,9 +5,10 @@ from __future__ import annotations
 from tests.integration.conftest import (
     cluster,
     environment,
+    environments,
     kube_namespace,
     operator_env,
     weaviate,
 )
 
-__all__ = ["cluster", "environment", "kube_namespace", "operator_env", "weaviate"]
+__all__ = ["cluster", "environment", "environments", "kube_namespace", "operator_env", "weaviate"]

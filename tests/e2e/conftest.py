@@ -3,6 +3,7 @@
 from tests.integration.conftest import (
     cluster,
     environment,
+    environments,
     kube_namespace,
     operator_env,
     s3_bucket,
@@ -13,6 +14,7 @@ from tests.integration.conftest import (
 __all__ = [
     "cluster",
     "environment",
+    "environments",
     "kube_namespace",
     "operator_env",
     "s3_bucket",
