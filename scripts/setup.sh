@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the development environment that uv.lock describes.
 #
-#   scripts/setup.sh [base]     base: without the text extra (no torch)
+#   scripts/setup.sh [base]     base: without the extras (no torch)
 #
 # Where: $UV_PROJECT_ENVIRONMENT, default .venv. A second run does nothing.
 #
@@ -18,7 +18,7 @@ export UV_PROJECT_ENVIRONMENT=${UV_PROJECT_ENVIRONMENT:-.venv}
 readonly venv=$UV_PROJECT_ENVIRONMENT
 readonly stamp=$venv/.telecine-setup
 readonly groups=(--group dev)
-readonly extras=(--extra text --extra offline)
+readonly extras=(--extra text --extra media --extra offline)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -76,10 +76,11 @@ class Stage:
     def done(self) -> Path:
         return self.folder / "done"
 
-    def operator(self) -> Any:
+    def operator(self, *, doomed: bool = False) -> Any:
         return operator(
             self.env,
             self.folder / "operator.log",
+            doomed=doomed,
             kube_namespace=self.shelf.resources.namespace,
             state_dir=self.folder / "state",
             **SETTINGS,
@@ -127,7 +128,8 @@ def stage(
             shelf.write(f"text-{number:04}.txt", f"The passage of text {number}.")
         with made.operator():
             resources.create("Namespace", NAMESPACE, EXTRACTORS)
-            shelf.indexed(prune=True)
+            # A scenario that fails does not trip the fuse in the next.
+            shelf.indexed(deleteLimitPercent=100)
         shelf.assert_whole({"text-0000.txt", "text-0001.txt", "text-0002.txt"})
         yield made
         made.disarm()
@@ -167,7 +169,9 @@ class TestWorker:
         asked = stage.shelf.request()
         assert_ended_well(stage, asked, expected)
         assert stage.done.exists(), "nothing was killed"
-        assert stage.shelf.status()["run"]["attempt"] == 2
+        # What the sync step had to do is in the status by then: nobody starts it again.
+        attempts = 1 if where.endswith("StatusReporter.planned 1 after") else 2
+        assert stage.shelf.status()["run"]["attempt"] == attempts
 
 
 class TestOperator:
@@ -178,7 +182,7 @@ class TestOperator:
         expected = stage.change_source()
         asked = stage.shelf.request()
         stage.arm(OPERATOR, where)
-        with stage.operator() as process:
+        with stage.operator(doomed=True) as process:
             assert process.wait(60) == -9
         assert stage.done.exists()
         with stage.operator():
