@@ -314,7 +314,7 @@ def test_requeue_asks_for_a_run_that_tries_what_failed_again(site: Site) -> None
     eventually(site.idle, 60)
 
 
-def test_audit_finds_what_was_broken_and_repair_heals_it(site: Site) -> None:
+def test_rule_10_audit_finds_what_was_broken_and_repair_heals_it(site: Site) -> None:
     """A document lost, one without an object, and an object of a Bucket that is gone."""
     clean = site.json("audit", "--no-source")
     assert clean["orphaned_documents"] == clean["incomplete_objects"] == {}
