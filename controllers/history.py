@@ -98,6 +98,9 @@ def progressing(status: SyncStatus, run: RunStatus) -> Outcome:
     if run.shards:
         total = max(done.total, plan.add + plan.change + plan.retry)
         activity = f"extracting: {done.extracted + done.failed} of {total} objects"
+        within = [shard.message for shard in run.shards.values() if shard.message]
+        if within:
+            activity += f"; {', '.join(within)}"
     return Outcome(
         phase=Phase.IN_PROGRESS,
         ready=None if status.last_success_time else False,

@@ -67,7 +67,9 @@ class Operator:
             settings=settings,
             writer=Writer(client, store, changed),
             pool=IndexPool(),
-            executor=ProcessExecutor(state, self._exited, settings.max_workers),
+            executor=ProcessExecutor(
+                state, self._exited, settings.max_workers, scratch=settings.scratch_dir
+            ),
             demands=Demands(COUNT_SECONDS),
             stop_runs=runs.stop,
             claims=Claims(store),

@@ -15,11 +15,7 @@ from telecine.api.namespace import (
     ServingExtractor,
 )
 from telecine.execution.resolve import ResolvedNamespace, collection_of
-from telecine.extractors.registry import (
-    ExtractorNotImplementedError,
-    UnknownExtractorError,
-    extractor_class,
-)
+from telecine.extractors.registry import UnknownExtractorError, extractor_class
 from telecine.index.client import IndexAbsentError
 from telecine.index.index import Index
 from telecine.index.schema import DocumentCollection
@@ -73,6 +69,7 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
             "tenant": resolved.tenant,
             "tenantState": reached,
             "buckets": len(ctx.store.referrers(key, "Bucket")),
+            "features": {**dict.fromkeys(resolved.status.features), **features(ctx, key)},
         }
         if reached not in _REACHED[spec.state]:
             return moving(resolved, reached, changes)
@@ -102,8 +99,6 @@ def collection_for(wanted: Recipe) -> DocumentCollection:
         return collection_of(wanted)
     except UnknownExtractorError as error:
         raise StalledError("UnknownExtractor", str(error)) from error
-    except ExtractorNotImplementedError as error:
-        raise StalledError("NotImplemented", str(error)) from error
     except ValueError as error:
         raise StalledError(
             "InvalidParameters", f"featureExtractors, {wanted.name} {wanted.version}: {error}"
@@ -186,12 +181,26 @@ def counts(ctx: Context, key: Key, index: Index, resolved: ResolvedNamespace) ->
     return {"objects": found["objects"], "documents": found["documents"]}
 
 
+def features(ctx: Context, key: Key) -> dict[str, str]:
+    """What the last runs said of the extractors' features; what is off anywhere is told."""
+    told: dict[str, str] = {}
+    for bucket in ctx.store.referrers(key, "Bucket"):
+        for sync in ctx.store.bodies(ctx.store.referrers(bucket, "Sync")):
+            for name, state in ((sync.get("status") or {}).get("features") or {}).items():
+                if told.get(name, "on") == "on":
+                    told[name] = state
+    return told
+
+
 def describe(resolved: ResolvedNamespace, reached: str, filling: list[str]) -> str:
     text = f"tenant {resolved.tenant} is {reached}"
     if resolved.spec.state is NamespaceState.ARCHIVED and reached != "OFFLOADED":
         text += "; this Weaviate has no offload module, so that is as far as ARCHIVED goes"
     if resolved.spec.state is not NamespaceState.ACTIVE:
         text += "; its Syncs wait, and searches find nothing until spec.state is ACTIVE"
+    off = sorted(name for name, told in resolved.status.features.items() if told != "on")
+    if off:
+        text += f"; features that are off, see status.features: {', '.join(off)}"
     if filling:
         text += f"; the old documents answer until the new are there ({'; '.join(filling)})"
     return text

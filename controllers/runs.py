@@ -224,6 +224,9 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
         "syncedInputs": run.inputs,
         "consecutiveFailures": status.consecutive_failures + 1 if failed else 0,
     }
+    features = {name: told for s in run.shards.values() for name, told in s.features.items()}
+    if features:
+        changes["features"] = {**dict.fromkeys(status.features), **features}
     if not failed:
         changes["lastSuccessTime"] = stamp(now)
     if run.requested_at is not None:

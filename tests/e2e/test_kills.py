@@ -154,6 +154,8 @@ def assert_ended_well(stage: Stage, asked: str, expected: set[str]) -> None:
     stage.shelf.assert_whole(expected)
     assert (status["objects"], status["indexed"]) == (len(expected), len(expected))
     assert set(stage.shelf.texts()) == expected
+    scratch = stage.folder / "state" / "scratch"
+    eventually(lambda: not any(scratch.iterdir()), what="no worker leaves its scratch behind")
 
 
 class TestWorker:

@@ -127,7 +127,11 @@ def test_a_reference_that_appears_later_is_noticed(resources: Resources) -> None
     ("extractor", "reason", "said"),
     [
         ({"name": "time_extractor"}, "UnknownExtractor", "time_extractor v1"),
-        ({"name": "multimodal_extractor"}, "NotImplemented", "not implemented yet"),
+        (
+            {"name": "multimodal_extractor", "parameters": {"split_method": "mood"}},
+            "InvalidParameters",
+            "split_method",
+        ),
         (
             {"name": "text_extractor", "parameters": {"chunk_size": 7}},
             "InvalidParameters",

@@ -98,6 +98,11 @@ class NamespaceStatus(CommonStatus):
     tenant: str | None = None
     tenant_state: str | None = Field(default=None, description="As Weaviate calls it.")
     serving: list[ServingExtractor] = Field(default_factory=list)
+    features: dict[str, str] = Field(
+        default_factory=dict,
+        description="What the extractors' workers said: `EXTRACTOR.FEATURE`: `on`, or `off: ` "
+        "and why. Filled by the first run that extracts.",
+    )
     buckets: int | None = None
     objects: int | None = None
     documents: int | None = None

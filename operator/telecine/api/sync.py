@@ -141,6 +141,10 @@ class ShardProgress(StatusModel):
     downloads: int = 0
     embeddings: int = 0
     message: str | None = None
+    features: dict[str, str] = Field(
+        default_factory=dict,
+        description="Features of the extractors here: `on`, or `off: ` and why.",
+    )
 
 
 class RunStatus(StatusModel):
@@ -204,4 +208,8 @@ class SyncStatus(CommonStatus):
     last_sync_time: datetime | None = None
     last_success_time: datetime | None = None
     next_sync_time: datetime | None = None
+    features: dict[str, str] = Field(
+        default_factory=dict,
+        description="Features of the extractors in the last run that extracted.",
+    )
     synced_inputs: str | None = Field(default=None, description="`inputs` of the last closed run.")

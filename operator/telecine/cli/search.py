@@ -1,9 +1,12 @@
-"""`telecine search`: passages by meaning and by word."""
+"""`telecine search`: passages, pictures and seconds of films, by meaning, word and picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -12,8 +15,6 @@ from telecine.cli.common import (
     Cluster,
     KubeNamespaceOption,
     NamespaceOption,
-    Output,
-    OutputOption,
     err,
     explain_errors,
     fail,
@@ -21,77 +22,130 @@ from telecine.cli.common import (
     print_json,
     printable,
 )
-from telecine.execution.resolve import ResolvedNamespace
+from telecine.cli.page import clock, page
+from telecine.execution.resolve import (
+    MissingReferenceError,
+    ResolvedNamespace,
+    resolve_connection,
+)
+from telecine.execution.search import NothingServesError, Query, passage, second
+from telecine.execution.search import search as find
 from telecine.extractors.base import ExtractionError
 from telecine.extractors.models import ModelUnavailableError
-from telecine.extractors.registry import extractor_class
-from telecine.index.documents import Hit
+from telecine.index.fusion import Moment
 from telecine.index.index import Index
 from telecine.index.search import Mode
-from telecine.planning.types import Recipe, Vector
+from telecine.providers.base import Provider, ProviderError
+from telecine.providers.registry import create
+from telecine.workers.fetch import asset_of
 
 _PASSAGE = 300
 
 
+class SearchOutput(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    HTML = "html"
+
+
 @explain_errors
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for.")],
+    query: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     namespace: NamespaceOption = None,
     bucket: BucketOption = None,
     filters: Annotated[
         list[str] | None,
         typer.Option("--filter", help="key=value over source_metadata; dotted keys; repeatable."),
     ] = None,
+    near: Annotated[
+        Path | None, typer.Option("--near", help="A picture: finds what looks like it.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-l", min=1, max=1000)] = 5,
     mode: Annotated[Mode, typer.Option(help="hybrid, vector or keyword")] = Mode.HYBRID,
     kube_namespace: KubeNamespaceOption = None,
-    output: OutputOption = Output.TABLE,
+    output: Annotated[
+        SearchOutput,
+        typer.Option(
+            "--output", "-o", help="table, json, or html: a page that plays at the right second."
+        ),
+    ] = SearchOutput.TABLE,
 ) -> None:
-    """Searches a Namespace and prints score, object, passage and source_metadata."""
+    """Searches a Namespace: score, object, second, passage, reasons and source_metadata."""
+    if (query is None) == (near is None):
+        fail('give one of the two: a query ("a harbour at night") or --near PICTURE')
     cluster = Cluster(kube_namespace)
     resolved = cluster.namespace(namespace)
     cluster.require_bucket(resolved.name, bucket)
-    wanted = parse_filters(filters or [])
+    asked = Query(query, _picture(near), mode, limit, bucket, parse_filters(filters or []))
     with cluster.index(resolved) as index:
-        hits = find(index, resolved, query, mode, limit, bucket, wanted)
-    if output is Output.JSON:
-        print_json([as_json(hit) for hit in hits])
+        moments = looked_up(index, resolved, asked)
+        if output is SearchOutput.HTML:
+            links = links_of(cluster, resolved, index, moments)
+            sys.stdout.write(page(query or f"like {near}", query, moments, links))
+            return
+    if output is SearchOutput.JSON:
+        print_json([as_json(moment, query) for moment in moments])
         return
-    if not hits:
+    if not moments:
         err.print("nothing found")
-    for number, hit in enumerate(hits, 1):
-        show(number, hit)
+    for number, moment in enumerate(moments, 1):
+        show(number, moment, query)
 
 
-def find(
-    index: Index,
-    namespace: ResolvedNamespace,
-    query: str,
-    mode: Mode,
-    limit: int,
-    bucket: str | None,
-    filters: Mapping[str, str],
-) -> list[Hit]:
-    """The best hits over every extractor that serves the Namespace, best first."""
-    if not namespace.serving:
-        fail(f"Namespace {namespace.name} serves nothing yet: kubectl get tns {namespace.name}")
-    hits: list[Hit] = []
-    for recipe, collection in namespace.serving:
-        vectors = None if mode is Mode.KEYWORD else embed(recipe, query)
-        hits += index.documents(namespace.tenant, collection).search(
-            query, vectors, mode=mode, limit=limit, bucket=bucket, filters=filters
-        )
-    return sorted(hits, key=lambda hit: -hit.score)[:limit]
-
-
-def embed(recipe: Recipe, query: str) -> Mapping[str, Vector]:
-    """The query's vectors by the model that made the documents."""
-    extractor = extractor_class(recipe.name, recipe.version)(recipe.parameters)
+def looked_up(index: Index, namespace: ResolvedNamespace, query: Query) -> list[Moment]:
+    """The moments; what cannot be searched ends the command with the remedy."""
     try:
-        with err.status("loading the model"):
-            return extractor.embed_query(query)
+        with err.status("searching"):
+            return find(index, namespace, query)
+    except NothingServesError as error:
+        fail(str(error))
     except (ModelUnavailableError, ExtractionError) as error:
         fail(f"{error}\nSearch by words alone needs no model: --mode keyword")
+
+
+def _picture(path: Path | None) -> Any:
+    """The pixels of a picture file, decoded in the sandbox like any other."""
+    if path is None:
+        return None
+    from telecine.extractors.image_extractor import read_picture
+
+    if not path.is_file():
+        fail(f"--near {path}: there is no such file")
+    try:
+        return read_picture(path)
+    except ExtractionError as error:
+        fail(f"--near {path}: {error}")
+
+
+def links_of(
+    cluster: Cluster, namespace: ResolvedNamespace, index: Index, moments: list[Moment]
+) -> dict[UUID, str]:
+    """Where a browser can play each object: what the provider tells, or its own links."""
+    links: dict[UUID, str] = {}
+    records = index.ledger(namespace.tenant).get([m.hit.object_id for m in moments])
+    providers: dict[str, Provider | None] = {}
+    for ident, record in records.items():
+        told = record.source_metadata.get("playback_url")
+        if isinstance(told, str) and told.startswith(("https://", "http://")):
+            links[ident] = told
+            continue
+        name = record.connection
+        if name not in providers:
+            providers[name] = _provider(cluster, name)
+        provider = providers[name]
+        link = provider.link(asset_of(record)) if provider is not None else None
+        if link is not None:
+            links[ident] = link
+    return links
+
+
+def _provider(cluster: Cluster, connection: str) -> Provider | None:
+    try:
+        spec, secret = resolve_connection(cluster.client, cluster.kube_namespace, connection)
+        return create(spec, secret, allow_private=cluster.settings.allow_private_endpoints)
+    except (MissingReferenceError, ProviderError) as error:
+        err.print(f"no links for Connection {connection}: {printable(str(error))}")
+        return None
 
 
 def parse_filters(given: list[str]) -> dict[str, str]:
@@ -104,28 +158,43 @@ def parse_filters(given: list[str]) -> dict[str, str]:
     return parsed
 
 
-def as_json(hit: Hit) -> dict[str, Any]:
+def as_json(moment: Moment, query: str | None) -> dict[str, Any]:
+    """One result for programs; `time` is the second at which to look."""
+    hit, time = moment.hit, second(moment, query)
     return {
-        "score": hit.score,
+        "score": moment.score,
         "document_id": str(hit.document_id),
         "object_id": str(hit.object_id),
         "bucket": hit.bucket,
         "path": hit.path,
-        "text": hit.text,
-        **hit.properties,
+        "text": passage(moment),
+        **({} if time is None else {"time": time}),
+        **{name: value for name, value in hit.properties.items() if value != ""},
         "fields": hit.fields,
-        "explain": hit.explain,
+        "reasons": [
+            {"why": r.why, "similarity": r.similarity, "words": r.words} for r in moment.reasons
+        ],
+        "explain": explain(moment),
         "source_metadata": hit.source_metadata,
     }
 
 
-def show(number: int, hit: Hit) -> None:
-    passage = " ".join(hit.text.split())
-    if len(passage) > _PASSAGE:
-        passage = passage[:_PASSAGE].rsplit(" ", 1)[0] + " …"
+def explain(moment: Moment) -> str:
+    return "; ".join(reason.told() for reason in moment.reasons)
+
+
+def show(number: int, moment: Moment, query: str | None) -> None:
+    text = " ".join(passage(moment).split())
+    if len(text) > _PASSAGE:
+        text = text[:_PASSAGE].rsplit(" ", 1)[0] + " …"
+    hit, time = moment.hit, second(moment, query)
+    at = "" if time is None else f"  [yellow]{clock(time)}[/]"
     out.print(
-        f"[bold]{number}. {hit.score:.3f}[/]  [cyan]{hit.bucket}[/]/[bold]{printable(hit.path)}[/]"
+        f"[bold]{number}. {moment.score:.3f}[/]  [cyan]{hit.bucket}[/]/"
+        f"[bold]{printable(hit.path)}[/]{at}"
     )
-    out.print(f"   {printable(passage)}")
+    if text:
+        out.print(f"   {printable(text)}")
+    out.print(f"   [dim]{printable(explain(moment))}[/]")
     facts = "  ".join(f"{key}={value}" for key, value in hit.source_metadata.items())
     out.print(f"   [dim]{printable(facts)}[/]\n")

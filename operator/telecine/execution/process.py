@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,10 +43,18 @@ class ProcessExecutor:
     """Starts at most `capacity` workers at once and tells when one ends."""
 
     def __init__(
-        self, state: Path, exited: Exited, capacity: int = 2, env: dict[str, str] | None = None
+        self,
+        state: Path,
+        exited: Exited,
+        capacity: int = 2,
+        env: dict[str, str] | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """`scratch` is where workers put content, each in a folder that goes with it however it
+        ends; default: below `state`."""
         self._folder = state / "workers"
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._scratch = (scratch or state) / "scratch"
         self._exited, self._capacity = exited, capacity
         self._env = env or {}
         self._mutex = threading.Lock()
@@ -63,13 +72,15 @@ class ProcessExecutor:
                 return True
             if len(self._running) >= self._capacity:
                 return False
+            scratch = self._scratch / name
+            scratch.mkdir(parents=True, exist_ok=True)
             with self._log_path(name).open("ab") as output:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "telecine.execution.worker", *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._env},
+                    env={**os.environ, **self._env, "TELECINE_SCRATCH_DIR": str(scratch)},
                     start_new_session=True,
                 )
             self._record(name, process.pid)
@@ -162,6 +173,7 @@ class ProcessExecutor:
         self._exited(name, code)
 
     def _forget(self, name: str, *, keep_log: bool = False) -> None:
+        shutil.rmtree(self._scratch / name, ignore_errors=True)
         (self._folder / f"{name}.json").unlink(missing_ok=True)
         if not keep_log:
             self._log_path(name).unlink(missing_ok=True)

@@ -235,6 +235,19 @@ def resolve_sync(
     return resolve_from(cluster_lookup(client), kube_namespace, name, settings)
 
 
+def resolve_connection(
+    client: Client, kube_namespace: str, name: str
+) -> tuple[ConnectionSpec, dict[str, str]]:
+    """A Connection and its decoded Secret.
+
+    Raises:
+        MissingReferenceError: one of them does not exist.
+    """
+    lookup = cluster_lookup(client)
+    spec = ConnectionSpec.model_validate(lookup("Connection", kube_namespace, name)["spec"])
+    return spec, read_secret(lookup, kube_namespace, spec)
+
+
 def resolve_namespace(
     client: Client, kube_namespace: str, name: str, settings: Settings
 ) -> ResolvedNamespace:
@@ -252,6 +265,7 @@ __all__ = [
     "decode_secret",
     "list_all",
     "namespace_from",
+    "resolve_connection",
     "resolve_from",
     "resolve_namespace",
     "resolve_sync",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -35,6 +35,23 @@ class Content:
     name: str
     """The asset's path, for messages and to tell formats by their ending."""
     source_metadata: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[float, float], None] = lambda _done, _of: None
+    """Told how many seconds of how many are extracted; 0.0 where the length is unknown."""
+    written: Callable[[], list[Document]] = list
+    """What an earlier attempt at this content wrote before it was killed, the first documents
+    without a gap, in order; for extractors that `resumes`."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One way in which a query can find documents of an extractor."""
+
+    why: str
+    """The reason for a match, for people: `said`, `seen written`, `looks like`."""
+    vector: str = ""
+    """The named vector to compare with, or none."""
+    words: tuple[str, ...] = ()
+    """The properties to look for words in."""
 
 
 @runtime_checkable
@@ -52,6 +69,10 @@ class Extractor(Protocol):
     """Names of the vectors it fills."""
     properties: ClassVar[tuple[Property, ...]]
     """Outputs beside `text`."""
+    legs: ClassVar[tuple[Leg, ...]]
+    """How queries find its documents."""
+    resumes: ClassVar[bool]
+    """Whether `split` makes use of `Content.written`."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Raises ValueError when a parameter is unknown or out of bounds; loads no model."""
@@ -65,6 +86,14 @@ class Extractor(Protocol):
     @classmethod
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         """What tells the embedding model apart from others; empty for the default one."""
+        ...
+
+    def features(self) -> Mapping[str, str]:
+        """What is on and what is off here: `on`, or `off: ` and why. Loads the models.
+
+        Raises:
+            ModelUnavailableError: a model that the parameters name cannot be loaded.
+        """
         ...
 
     def split(self, content: Content) -> Iterator[Document]:
@@ -83,5 +112,9 @@ class Extractor(Protocol):
         """The vector of a query for each named vector that a text can be compared with."""
         ...
 
+    def embed_picture(self, pixels: Any) -> Mapping[str, Vector]:
+        """The same of a picture, RGB (H, W, 3) uint8; empty where pictures compare with nothing."""
+        ...
 
-__all__ = ["Content", "Document", "ExtractionError", "Extractor", "Property", "Vector"]
+
+__all__ = ["Content", "Document", "ExtractionError", "Extractor", "Leg", "Property", "Vector"]

@@ -9,16 +9,13 @@ from telecine.extractors.base import Extractor
 
 _AVAILABLE = {
     ("text_extractor", "v1"): "telecine.extractors.text_extractor:TextExtractor",
+    ("image_extractor", "v1"): "telecine.extractors.image_extractor:ImageExtractor",
+    ("multimodal_extractor", "v1"): "telecine.extractors.multimodal_extractor:MultimodalExtractor",
 }
-_PLANNED = frozenset({("image_extractor", "v1"), ("multimodal_extractor", "v1")})
 
 
 class UnknownExtractorError(LookupError):
     """No extractor has that name and version; `str()` lists those that exist."""
-
-
-class ExtractorNotImplementedError(NotImplementedError):
-    """The extractor is known, and this version of Telecine does not have it yet."""
 
 
 def available() -> list[str]:
@@ -31,17 +28,12 @@ def extractor_class(name: str, version: str) -> type[Extractor]:
 
     Raises:
         UnknownExtractorError: there is none of that name and version.
-        ExtractorNotImplementedError: it is planned.
     """
     target = _AVAILABLE.get((name, version))
     if target is not None:
         module, _, attribute = target.partition(":")
         return cast("type[Extractor]", getattr(import_module(module), attribute))
     existing = ", ".join(available())
-    if (name, version) in _PLANNED:
-        raise ExtractorNotImplementedError(
-            f"feature extractor {name} {version} is not implemented yet; available: {existing}"
-        )
     raise UnknownExtractorError(
         f"there is no feature extractor {name} {version}; available: {existing}"
     )

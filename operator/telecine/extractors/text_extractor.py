@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from telecine.api.bucket import BlobType
 from telecine.extractors import models
-from telecine.extractors.base import Content, Document, Property, Vector
+from telecine.extractors.base import Content, Document, Leg, Property, Vector
 from telecine.extractors.chunking import chunks
+from telecine.extractors.parameters import Device, ModelName, Parameters
 from telecine.extractors.text_reading import read
 
 VECTOR = "text"
 
 
-class TextParameters(BaseModel):
+class TextParameters(Parameters):
     """Parameters of text_extractor; lengths are in characters (code points)."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    of: ClassVar[str] = "text_extractor v1"
 
-    model: (
-        Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")] | None
-    ) = None
+    model: ModelName | None = None
     """A sentence-transformers model by hub name or path on the worker; None: all-MiniLM-L6-v2.
 
     A model reads only so many tokens of a chunk (MiniLM 256, about 1,000 characters of English,
     and as many of Chinese or Japanese as it has tokens): choose `chunk_size` to fit.
     """
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     chunk_size: Annotated[int, Field(ge=100, le=8000)] = 800
     chunk_overlap: Annotated[int, Field(ge=0)] = 100
     """Less than half of `chunk_size`."""
@@ -54,23 +53,6 @@ class TextParameters(BaseModel):
             )
         return self
 
-    @classmethod
-    def parse(cls, parameters: Mapping[str, Any]) -> TextParameters:
-        """Raises ValueError in one line that names each refused parameter."""
-        try:
-            return cls.model_validate(dict(parameters))
-        except ValidationError as error:
-            raise ValueError("; ".join(map(_complaint, error.errors()))) from None
-
-
-def _complaint(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        known = ", ".join(TextParameters.model_fields)
-        return f"parameters.{where}: unknown; text_extractor v1 has {known}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"parameters.{where}: {message}" if where else f"parameters.{message}"
-
 
 class TextExtractor:
     """Cuts text at sentence borders into chunks, each a document with the vector `text`."""
@@ -85,6 +67,8 @@ class TextExtractor:
         Property("end_char", "int"),
         Property("title", "text", searchable=True),
     )
+    legs: ClassVar[tuple[Leg, ...]] = (Leg("says", vector=VECTOR, words=("text", "title")),)
+    resumes: ClassVar[bool] = False
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         """Loads no model: the first `embed` or `embed_query` does.
@@ -103,6 +87,11 @@ class TextExtractor:
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         """ "" for the default model, else its name: vectors of two models share no space."""
         return models.model_key(TextParameters.parse(parameters).model)
+
+    def features(self) -> Mapping[str, str]:
+        """Raises ModelUnavailableError when the model cannot be loaded."""
+        models.load_text_model(self.parameters.model, self.parameters.device)
+        return {"text": "on"}
 
     def split(self, content: Content) -> Iterator[Document]:
         """Chunks in order, with `start_char` and `end_char` counted in code points of the text
@@ -140,6 +129,10 @@ class TextExtractor:
     def embed_query(self, text: str) -> Mapping[str, Vector]:
         """Raises ModelUnavailableError when the model cannot be loaded."""
         return {VECTOR: self._vectors([text], query=True)[0]}
+
+    def embed_picture(self, pixels: Any) -> Mapping[str, Vector]:
+        """Pictures compare with nothing here."""
+        return {}
 
     def _vectors(self, texts: list[str], *, query: bool) -> list[list[float]]:
         given = self.parameters

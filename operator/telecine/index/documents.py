@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from telecine.index.wire import (
     result_id,
     some,
     unequal,
+    unescape,
 )
 from telecine.planning.types import JSON, Document, Vector
 
@@ -246,6 +248,30 @@ class Documents:
                 told = [str(found.properties.get(name) or "") for name in names[1:]]
                 yield object_id, told[0], told[1], told[2]
 
+    def leading(self, object_id: UUID, content_hash: str, recipe: str) -> list[dict[str, Any]]:
+        """Properties of an object's first documents of one content and recipe, up to a gap."""
+        where = every(
+            [
+                equal("object_id", str(object_id)),
+                equal("content_hash", content_hash),
+                equal("recipe", recipe),
+            ]
+        )
+        try:
+            with self.session.call():
+                reply = self._collection.query.fetch_objects(filters=where, limit=self._most)
+        except IndexAbsentError:
+            return []
+        found = {
+            int(str(o.properties["index"]).partition(".")[0]): {
+                name: unescape(value) if isinstance(value, str) else value
+                for name, value in o.properties.items()
+                if value is not None
+            }
+            for o in reply.objects
+        }
+        return [found[i] for i in itertools.takewhile(found.__contains__, itertools.count())]
+
     def search(
         self,
         query: str | None,
@@ -256,10 +282,12 @@ class Documents:
         bucket: str | None = None,
         kube_namespace: str | None = None,
         filters: Mapping[str, str] | None = None,
+        properties: Sequence[str] = (),
     ) -> list[Hit]:
         """The best matches, best first; a higher score is better in every mode.
 
         `filters` are equalities of metadata, keys dotted: `{"camera.model": "X100"}`.
+        `properties` are where keyword search looks, all that is searchable when empty.
 
         Raises:
             ValueError: the mode needs a query or vectors that are not given.
@@ -272,6 +300,7 @@ class Documents:
             bucket=bucket,
             kube_namespace=kube_namespace,
             filters=filters or {},
+            properties=properties,
         )
         with self.session.call():
             return searching.search(self._collection, request)

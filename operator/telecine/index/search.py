@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,8 @@ class Request:
     bucket: str | None = None
     kube_namespace: str | None = None
     filters: Mapping[str, str] = field(default_factory=dict)
+    properties: Sequence[str] = ()
+    """Where keyword search looks; empty: into all text that is searchable."""
 
 
 @dataclass
@@ -110,7 +112,8 @@ def _vector(collection: Collection[Any, Any], request: Request) -> Any:
 
 
 def _keyword(collection: Collection[Any, Any], request: Request) -> Any:
-    return collection.query.bm25(query=_words(request), **_common(request))
+    where = list(request.properties) or None
+    return collection.query.bm25(query=_words(request), query_properties=where, **_common(request))
 
 
 _SEARCHES = {Mode.HYBRID: _hybrid, Mode.VECTOR: _vector, Mode.KEYWORD: _keyword}

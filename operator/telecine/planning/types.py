@@ -181,6 +181,12 @@ class Document:
     """One per named vector of the extractor (`vectors` of its protocol)."""
     properties: dict[str, Any] = field(default_factory=dict)
     """Further outputs, among the extractor's `properties`, such as `start_time` in seconds."""
+    texts: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    """What is still to be embedded, by named vector; of several texts the mean counts."""
+    pictures: list[Any] = field(default_factory=list, repr=False)
+    """Pictures still to be embedded, RGB (H, W, 3) uint8; of several the mean counts."""
+    written: bool = False
+    """Whether it is in the index already, by an earlier attempt at the same content."""
 
 
 @dataclass(frozen=True, slots=True)

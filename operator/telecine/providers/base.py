@@ -73,3 +73,8 @@ class Provider(Protocol):
             AssetChangedError: gone, or its fingerprint is another one now.
         """
         ...
+
+    def link(self, asset: Asset) -> str | None:
+        """A URL at which a browser of the user's can play or show the asset now; None where the
+        provider has none. It may carry a signature, and be short-lived: for the user alone."""
+        ...

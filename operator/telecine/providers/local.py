@@ -108,6 +108,11 @@ class LocalProvider:
         finally:
             os.close(descriptor)
 
+    def link(self, asset: Asset) -> str | None:
+        """A file URL, where this machine has the file."""
+        path = self._absolute(_relative_of(asset.id))
+        return Path(path).as_uri() if os.path.isfile(path) else None
+
     def _absolute(self, relative: str) -> str:
         return os.path.join(self._root, relative) if relative else self._root
 

@@ -33,6 +33,9 @@ _HEADERS = {
 _HEAD_HAS_NO_REASON = frozenset({"400", "403", "404"})
 
 
+_LINK_SECONDS = 3600
+
+
 class S3Provider:
     """A bucket; the id of an asset is its key.
 
@@ -129,6 +132,14 @@ class S3Provider:
                     return bytes(body.read(size))
 
             yield buffered(read)
+
+    def link(self, asset: Asset) -> str | None:
+        """A signed URL for a GET, good for an hour."""
+        with self._errors.translated():
+            url: str = self._client().generate_presigned_url(
+                "get_object", Params={**self._common, "Key": asset.id}, ExpiresIn=_LINK_SECONDS
+            )
+            return url
 
     def _prefix(self, source_path: str) -> tuple[str, bool]:
         """The prefix of a source path, and whether it may name a single key as well."""

@@ -19,7 +19,7 @@ import structlog
 
 from telecine.api.base import Phase
 from telecine.api.sync import ShardProgress
-from telecine.extractors.base import Document, ExtractionError
+from telecine.extractors.base import Content, Document, ExtractionError
 from telecine.extractors.models import ModelUnavailableError
 from telecine.planning.identity import bucket_range
 from telecine.planning.types import ObjectRecord, ObjectState
@@ -34,6 +34,10 @@ log = structlog.get_logger(__name__)
 
 #: Documents embedded at once; long enough that sorting by length pays.
 DOCUMENTS_AT_ONCE = 256
+_PICTURE = 7
+"""A picture weighs as much as so many documents: pixels are held until they are embedded."""
+_FLUSH_SECONDS = 20.0
+"""How long what is extracted may wait, so that a killed worker loses no more of a long film."""
 _RETRY_CAP_SECONDS = 86_400.0
 
 
@@ -100,6 +104,9 @@ class _Extraction:
         self.progress = ShardProgress()
         self.waiting: list[_Piece] = []
         self.split: list[_Object] = []
+        self.weight = 0
+        self.flushed = time.monotonic()
+        self.told: set[str] = set()
         self.fields = rules_of(job).described_fields
 
     def chunk(self, chunk: int) -> None:
@@ -124,19 +131,16 @@ class _Extraction:
         same = fetched.content_hash == record.content_hash
         wanted = [recipe.key for recipe in self.job.recipes]
         work = _Object(record, fetched.content_hash, wanted)
-        content = fetched.content(self.job)
         for recipe in self.job.recipes:
             if same and recipe.key in record.recipes:
                 continue
             tool = self.toolset.tool(recipe)
+            content = self.content(fetched, tool)
             if content.blob_type not in tool.extractor.accepts:
                 continue
+            self.tell_features(tool)
             try:
-                for index, document in enumerate(tool.extractor.split(content)):
-                    work.counts[recipe.key] = index + 1
-                    self.waiting.append(_Piece(work, tool, index, document))
-                    if len(self.waiting) >= DOCUMENTS_AT_ONCE:
-                        self.flush()
+                self.pieces(work, tool, content)
             except (ModelUnavailableError, OSError):
                 raise
             except Exception as error:  # noqa: BLE001 - one asset fails, the run goes on
@@ -147,9 +151,51 @@ class _Extraction:
         if same and not work.counts:
             self.flush()
 
+    def pieces(self, work: _Object, tool: Tool, content: Content) -> None:
+        """Gathers the documents of one object and recipe; embeds when there are enough."""
+        for index, document in enumerate(tool.extractor.split(content)):
+            work.counts[tool.recipe.key] = index + 1
+            if document.written:
+                continue
+            self.waiting.append(_Piece(work, tool, index, document))
+            self.weight += 1 + _PICTURE * len(document.pictures)
+            late = time.monotonic() - self.flushed > _FLUSH_SECONDS
+            if self.weight >= DOCUMENTS_AT_ONCE or late:
+                self.flush()
+
+    def content(self, fetched: Fetched, tool: Tool) -> Content:
+        """The object's content as one extractor takes it."""
+        content = fetched.content(self.job)
+        content.progress = lambda done, of: self.tell_position(fetched.record.path, done, of)
+        if tool.extractor.resumes:
+            record = fetched.record
+            store = self.job.index.documents(self.job.tenant, tool.collection.name)
+            content.written = lambda: [
+                Document(text=str(found.pop("text", "")), properties=found, written=True)
+                for found in store.leading(record.id, fetched.content_hash, tool.recipe.key)
+            ]
+        return content
+
+    def tell_position(self, path: str, done: float, of: float) -> None:
+        self.progress.message = f"{path}: {_clock(done)}" + (f" of {_clock(of)}" if of else "")
+        self.reporter.shard(self.progress)
+
+    def tell_features(self, tool: Tool) -> None:
+        """Loads the extractor's models, once, and tells which of its features are on."""
+        if tool.recipe.name in self.told:
+            return
+        self.told.add(tool.recipe.name)
+        for feature, state in tool.extractor.features().items():
+            self.progress.features[f"{tool.recipe.name}.{feature}"] = state
+            if state != "on":
+                log.warning(
+                    "a feature is off", extractor=tool.recipe.name, feature=feature, why=state
+                )
+
     def flush(self) -> None:
         """Embeds what waits and hands it to the writer, with the objects that are whole now."""
         self.guard.check()
+        self.weight, self.flushed = 0, time.monotonic()
         pieces, self.waiting = self.waiting, []
         for tool in {id(p.tool): p.tool for p in pieces}.values():
             self.embed(tool, [p for p in pieces if p.tool is tool])
@@ -211,8 +257,16 @@ class _Extraction:
         self.reporter.shard(self.progress)
 
     def final_phase(self) -> Phase:
+        self.progress.message = None
         self.settle()
         return Phase.COMPLETED_WITH_ERRORS if self.progress.failed else Phase.COMPLETED
+
+
+def _clock(seconds: float) -> str:
+    """4000 -> 1:06:40."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def failure(record: ObjectRecord, error: Exception, job: Job) -> dict[str, Any]:
