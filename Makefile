@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo test test-unit test-integration test-kills test-e2e lint format generate bench \
+.PHONY: help setup binaries dev demo test test-unit test-integration test-e2e lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -31,7 +31,7 @@ down: setup ## Stop what `make dev` started
 demo: setup ## Index a folder and an S3 bucket and search them; KEEP=1 leaves it running
 	@$(BIN)/python -m telecine.dev.demo $(if $(KEEP),--keep) $(ARGS)
 
-test: test-unit test-integration test-kills ## All tests: unit first, then integration, then kills at each step of a run
+test: test-unit test-integration test-e2e ## All tests: unit, integration, then the operator under kills
 
 test-unit: setup ## Pure tests, seconds
 	@$(BIN)/pytest tests/unit $(ARGS)
@@ -53,10 +53,7 @@ format: setup ## Format the code and fix what ruff can fix
 generate: setup ## Write crds/ from the models
 	@$(BIN)/python -m telecine.api.crds
 
-test-kills: setup binaries ## kill -9 of worker and operator at each step of a run (9 minutes)
-	@$(BIN)/pytest tests/e2e/test_kills.py $(ARGS)
-
-test-e2e: setup binaries ## Those, and long stories of the operator that `make test` leaves out
+test-e2e: setup binaries ## The operator's stories from start to end, and kill -9 at each step of a run
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
 bench: setup binaries ## Benchmarks against the plain libraries

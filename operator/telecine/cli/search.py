@@ -96,7 +96,7 @@ def looked_up(index: Index, namespace: ResolvedNamespace, query: Query) -> list[
     """The moments; what cannot be searched ends the command with the remedy."""
     try:
         with err.status("searching"):
-            return find(index, namespace, query)
+            return find(index, namespace.tenant, namespace.serving, query)
     except NothingServesError as error:
         fail(str(error))
     except (ModelUnavailableError, ExtractionError) as error:

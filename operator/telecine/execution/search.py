@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from telecine.execution.resolve import ResolvedNamespace
 from telecine.extractors.base import Extractor, Leg
 from telecine.extractors.registry import extractor_class
 from telecine.index.documents import Documents
@@ -31,6 +30,10 @@ _CANDIDATES = 50
 _PICTURES = frozenset({"visual", "likeness"})
 
 
+Serving = Sequence[tuple[Recipe, str]]
+"""Recipes, and the collections that have their documents."""
+
+
 class NothingServesError(LookupError):
     """No extractor of the Namespace can answer; `str()` says why."""
 
@@ -49,22 +52,20 @@ class Query:
     """Equalities of metadata, keys dotted."""
 
 
-def search(index: Index, namespace: ResolvedNamespace, query: Query) -> list[Moment]:
-    """The best moments over every extractor that serves the Namespace, best first.
+def search(index: Index, tenant: str, serving: Serving, query: Query) -> list[Moment]:
+    """The best moments over every extractor that serves a tenant, best first.
 
     Raises:
-        NothingServesError: the Namespace serves nothing, or nothing that takes such a query.
+        NothingServesError: no extractor serves, or none that takes such a query.
         ModelUnavailableError: a model that the documents were made with cannot be loaded here.
         IndexUnavailableError, IndexAbsentError: as of the index.
     """
-    if not namespace.serving:
-        raise NothingServesError(
-            f"Namespace {namespace.name} serves nothing yet: kubectl get tns {namespace.name}"
-        )
+    if not serving:
+        raise NothingServesError("no extractor serves this Namespace yet: look at its status")
     found: list[Found] = []
     asked = False
-    for recipe, collection in namespace.serving:
-        store = index.documents(namespace.tenant, collection)
+    for recipe, collection in serving:
+        store = index.documents(tenant, collection)
         kind = extractor_class(recipe.name, recipe.version)
         vectors = _vectors(kind, recipe, query)
         for leg in kind.legs:

@@ -41,7 +41,7 @@ class MediaModels:
 
         if not self.given.run_ocr:
             return None
-        return self._or_off("ocr", None, lambda: load_text_recognizer(None))
+        return self._or_off("ocr", None, load_text_recognizer)
 
     def visual(self) -> VisualModel | None:
         from telecine.extractors.visual import load_visual_model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,6 +12,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from telecine.extractors import bert
+from telecine.extractors.loading import (
+    Loaded,
+    ModelUnavailableError,
+    hub_is_reachable,
+    is_path,
+    told,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,14 +35,7 @@ _INSTALL = "pip install 'telecine[text,offline]'"
 _NVIDIA = Path("/dev/nvidia0")
 _BERT_FILES = ["*.json", "*/config.json", "model.safetensors"]
 
-_loaded: dict[tuple[str, str], TextModel] = {}
-_loading = threading.Lock()
-
-
-class ModelUnavailableError(Exception):
-    """A model cannot be loaded here. No fault of any object; `str()` tells reason and remedy."""
-
-    reason = "ModelUnavailable"
+_loaded: Loaded[TextModel] = Loaded()
 
 
 def model_key(model: str | None) -> str:
@@ -60,11 +59,8 @@ def load_text_model(model: str | None = None, device: str = "auto") -> TextModel
         ModelUnavailableError: an extra is missing, the hub or path is out of reach, the files
             are no model, or the device is absent.
     """
-    key = (model_key(model), device)
-    with _loading:
-        if key not in _loaded:
-            _loaded[key] = _load(key[0], device)
-        return _loaded[key]
+    name = model_key(model)
+    return _loaded.get(name, device, lambda: _load(name, device))
 
 
 def _load(name: str, device: str) -> TextModel:
@@ -82,7 +78,9 @@ def _bert(name: str) -> bert.BertEncoder | None:
         if not Path(source).is_dir():
             from huggingface_hub import snapshot_download
 
-            source = snapshot_download(source, allow_patterns=_BERT_FILES)
+            source = snapshot_download(
+                source, allow_patterns=_BERT_FILES, local_files_only=not hub_is_reachable()
+            )
         return bert.BertEncoder(Path(source)) if bert.reads(Path(source)) else None
     except Exception as error:  # noqa: BLE001 - the usual way tells what is wrong, or succeeds
         log.info("a text model is loaded by sentence-transformers", model=name, why=str(error))
@@ -104,12 +102,12 @@ def _sentence_transformer(name: str, device: str) -> SentenceTransformer:
             "set parameter device to cpu or auto, or give the worker a GPU"
         )
     source = _source(name)
-    _silence()
+    silence()
     try:
         return sentence_transformers.SentenceTransformer(
             source,
             device=None if device == "auto" else device,
-            local_files_only=Path(source).is_dir(),
+            local_files_only=Path(source).is_dir() or not hub_is_reachable(),
         )
     except Exception as error:  # those of torch, hub and files share no base class
         raise ModelUnavailableError(_explanation(name, source, error)) from error
@@ -118,7 +116,7 @@ def _sentence_transformer(name: str, device: str) -> SentenceTransformer:
 def _source(name: str) -> str:
     """A directory where there is one, else a name for the hub."""
     if name:
-        if name.startswith(("/", "./", "../", "~")) and not Path(name).expanduser().is_dir():
+        if is_path(name) and not Path(name).expanduser().is_dir():
             raise ModelUnavailableError(
                 f"text model {name}: there is no such directory on the worker; "
                 "mount the model there, or give parameter model a hub name"
@@ -132,8 +130,7 @@ def _source(name: str) -> str:
 
 
 def _explanation(name: str, source: str, error: Exception) -> str:
-    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    said = f"{type(error).__name__}: {cause[:300]}"
+    said = told(error)
     if Path(source).is_dir():
         return (
             f"text model {name or DEFAULT_MODEL}: {source} cannot be loaded as a "
@@ -147,7 +144,7 @@ def _explanation(name: str, source: str, error: Exception) -> str:
     )
 
 
-def _silence() -> None:
+def silence() -> None:
     """No progress bars and no chatter between a worker's log lines."""
     transformers_logging: Any = import_module("transformers.utils.logging")
     transformers_logging.disable_progress_bar()
@@ -176,3 +173,13 @@ def embed(
         convert_to_numpy=True,
     )
     return vectors.tolist()  # type: ignore[no-any-return]
+
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "ModelUnavailableError",
+    "embed",
+    "load_text_model",
+    "model_key",
+    "silence",
+]
