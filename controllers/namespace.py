@@ -187,7 +187,7 @@ def features(ctx: Context, key: Key) -> dict[str, str]:
     for bucket in ctx.store.referrers(key, "Bucket"):
         for sync in ctx.store.bodies(ctx.store.referrers(bucket, "Sync")):
             for name, state in ((sync.get("status") or {}).get("features") or {}).items():
-                if told.get(name, "on") == "on":
+                if not told.get(name, "").startswith("off"):
                     told[name] = state
     return told
 
@@ -198,7 +198,7 @@ def describe(resolved: ResolvedNamespace, reached: str, filling: list[str]) -> s
         text += "; this Weaviate has no offload module, so that is as far as ARCHIVED goes"
     if resolved.spec.state is not NamespaceState.ACTIVE:
         text += "; its Syncs wait, and searches find nothing until spec.state is ACTIVE"
-    off = sorted(name for name, told in resolved.status.features.items() if told != "on")
+    off = sorted(name for name, told in resolved.status.features.items() if told.startswith("off"))
     if off:
         text += f"; features that are off, see status.features: {', '.join(off)}"
     if filling:

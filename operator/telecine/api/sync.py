@@ -143,7 +143,7 @@ class ShardProgress(StatusModel):
     message: str | None = None
     features: dict[str, str] = Field(
         default_factory=dict,
-        description="Features of the extractors here: `on`, or `off: ` and why.",
+        description="Features of the extractors here: `on`, `disabled`, or `off: ` and why.",
     )
 
 

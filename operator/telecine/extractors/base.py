@@ -89,7 +89,9 @@ class Extractor(Protocol):
         ...
 
     def features(self) -> Mapping[str, str]:
-        """What is on and what is off here: `on`, or `off: ` and why. Loads the models.
+        """What is on and what is off here: `on`, `disabled` by a parameter, or `off: ` and why.
+
+        Loads the models.
 
         Raises:
             ModelUnavailableError: a model that the parameters name cannot be loaded.

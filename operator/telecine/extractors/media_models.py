@@ -71,7 +71,7 @@ class MediaModels:
             return None
 
     def features(self) -> dict[str, str]:
-        """What is on, and what is off and why: `on`, or `off: reason`."""
+        """What is on and off: `on`, `disabled` by a parameter, or `off: ` and why."""
         given, found = self.given, {"text": "on"}
         wanted: dict[str, tuple[bool, Callable[[], Any]]] = {
             "ocr": (given.run_ocr, self.recognizer),
@@ -87,7 +87,7 @@ class MediaModels:
 
     def _told(self, feature: str, asked: bool, load: Callable[[], Any]) -> str:
         if not asked:
-            return "off: switched off by a parameter"
+            return "disabled"
         return "on" if load() is not None else f"off: {self._off[feature]}"
 
     def embed(self, documents: Sequence[Document]) -> None:

@@ -120,11 +120,15 @@ def _require_within_reach(name: str) -> None:
         from huggingface_hub import hf_hub_download
 
         hf_hub_download(name, "modules.json", local_files_only=not hub_is_reachable())
-    except Exception as error:  # requests', the hub's and the file system's
+    except Exception as error:  # the HTTP client's, the hub's and the file system's
+        why = (
+            f"the model hub does not have it ({told(error)}); check the name"
+            if hub_is_reachable()
+            else "not in the local cache, and the model hub is out of reach; check the network"
+        )
         raise ModelUnavailableError(
-            f"visual model {name}: not found in the local cache and the model hub is out of reach "
-            f"or does not have it ({told(error)}); check the network, or give parameter "
-            "visual_model the path of a directory with the model"
+            f"visual model {name}: {why}, or give parameter visual_model the path of a directory "
+            "with the model"
         ) from error
 
 

@@ -7,10 +7,11 @@ new documents are written and the old ones are gone, in that order.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,29 +140,45 @@ class _Extraction:
             if content.blob_type not in tool.extractor.accepts:
                 continue
             self.tell_features(tool)
-            try:
-                self.pieces(work, tool, content)
-            except (ModelUnavailableError, OSError):
-                raise
-            except Exception as error:  # noqa: BLE001 - one asset fails, the run goes on
-                self.fail_work(work, error)
+            if not self.pieces(work, tool, content):
                 return
         work.split = True
         self.split.append(work)
         if same and not work.counts:
             self.flush()
 
-    def pieces(self, work: _Object, tool: Tool, content: Content) -> None:
-        """Gathers the documents of one object and recipe; embeds when there are enough."""
-        for index, document in enumerate(tool.extractor.split(content)):
-            work.counts[tool.recipe.key] = index + 1
-            if document.written:
-                continue
-            self.waiting.append(_Piece(work, tool, index, document))
-            self.weight += 1 + _PICTURE * len(document.pictures)
-            late = time.monotonic() - self.flushed > _FLUSH_SECONDS
-            if self.weight >= DOCUMENTS_AT_ONCE or late:
-                self.flush()
+    def pieces(self, work: _Object, tool: Tool, content: Content) -> bool:
+        """Gathers the documents of one object and recipe; embeds when there are enough.
+
+        False when the object failed. Only what the extractor raises is the object's own fault:
+        not what embedding and writing raise on the way.
+        """
+        documents = tool.extractor.split(content)
+        try:
+            for index in itertools.count():
+                try:
+                    document = next(documents, None)
+                except (ModelUnavailableError, OSError):
+                    raise
+                except Exception as error:  # noqa: BLE001 - one asset fails, the run goes on
+                    self.fail_work(work, error)
+                    return False
+                if document is None:
+                    return True
+                work.counts[tool.recipe.key] = index + 1
+                if not document.written:
+                    self.piece(_Piece(work, tool, index, document))
+            raise AssertionError("documents have no end")
+        finally:
+            if isinstance(documents, Generator):
+                documents.close()
+
+    def piece(self, piece: _Piece) -> None:
+        self.waiting.append(piece)
+        self.weight += 1 + _PICTURE * len(piece.document.pictures)
+        late = time.monotonic() - self.flushed > _FLUSH_SECONDS
+        if self.weight >= DOCUMENTS_AT_ONCE or late:
+            self.flush()
 
     def content(self, fetched: Fetched, tool: Tool) -> Content:
         """The object's content as one extractor takes it."""
@@ -187,7 +204,7 @@ class _Extraction:
         self.told.add(tool.recipe.name)
         for feature, state in tool.extractor.features().items():
             self.progress.features[f"{tool.recipe.name}.{feature}"] = state
-            if state != "on":
+            if state.startswith("off: "):
                 log.warning(
                     "a feature is off", extractor=tool.recipe.name, feature=feature, why=state
                 )
