@@ -57,7 +57,7 @@ class TextRecognizer:
             bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         with self._mutex:
             found, _ = self._engine(bgr, return_word_box=True)
-        grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+        grey: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
         shape = (width * scale, height * scale)
         return in_reading_order(
             [

@@ -102,7 +102,7 @@ def _check(container: InputContainer, limits: MediaLimits) -> None:
             "remove some, or raise parameter max_streams",
         )
     check_duration(duration_of(container), limits)
-    for stream in container.streams.video:
+    for stream in filter(_decodable, container.streams.video):
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > limits.max_pixels:
             raise MediaError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from telecine.extractors.base import ExtractionError
@@ -25,7 +25,7 @@ def read_media(
     limits: MediaLimits,
     *,
     decoder: Sequence[str] = DECODER,
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """What one asset holds, streamed; the first event is its `Probe`, the last a `Position`.
 
     The decoder runs ahead by no more than what a pipe holds. Closing the iterator ends it. It
