@@ -125,6 +125,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("truncated-matroska.mkv", films.truncated_matroska, _OK, "60% of it there"),
     Kind("truncated-before-index.mp4", films.truncated_before_index, _BROKEN, "60%, no index"),
     Kind("without-index.mp4", films.without_index, _BROKEN, "its moov box is gone"),
+    Kind("hidden-index.mp4", films.hidden_index, _ANY, "its moov box is called free"),
     Kind("header-only.mp4", films.header_only, _BROKEN, "ends after the first box"),
     Kind("corrupt-in-the-middle.mp4", films.corrupt_in_the_middle, _OK, "a sixth is noise"),
     Kind("wav-too-long.wav", films.wav_too_long, _OK, "lengths of 4 GB in its header"),
@@ -143,7 +144,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("unknown-codec.mp4", films.unknown_codec, _BROKEN, "a codec that nobody has"),
     # Films that attack.
     Kind("many-streams.mp4", films.many_streams, frozenset({"TooManyStreams"}), "300 streams"),
-    Kind("absurd-duration.mp4", films.absurd_duration, _OK | {"TooLong"}, "136 years"),
+    Kind("absurd-duration.mkv", films.absurd_duration, _OK | {"TooLong"}, "126 years"),
     Kind("leaps-in-time.mkv", films.leaps_in_time, _OK | {"TooLong"}, "11 days between frames"),
     Kind("absurd-sample-count.mp4", films.absurd_sample_count, _ANY | {"DecoderOutOfMemory"},
          "a table of 4 billion frames"),

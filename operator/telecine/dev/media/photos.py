@@ -18,48 +18,69 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]
 """Left, top, width, height in pixels of the original."""
 
+_DOCUMENTATION = "https://scikit-image.org/docs/stable/api/skimage.data.html"
+
 
 @dataclass(frozen=True)
 class Photograph:
     """Where a photograph is from, and under which licence."""
 
     file: str
+    function: str
+    """Function of `skimage.data` whose documentation states the licence."""
     shows: str
     author: str
     licence: str
 
+    @property
+    def source(self) -> str:
+        return f"{_DOCUMENTATION}#skimage.data.{self.function}"
+
 
 PHOTOGRAPHS = {
     "astronaut": Photograph(
-        "astronaut.png", "the astronaut Eileen Collins", "NASA", "public domain"
+        "astronaut.png", "astronaut", "the astronaut Eileen Collins", "NASA", "public domain"
     ),
-    "camera": Photograph("camera.png", "a man with a camera on a tripod", "Lav Varshney", "CC0"),
-    "cat": Photograph("chelsea.png", "the cat Chelsea", "Stefan van der Walt", "CC0"),
+    "camera": Photograph(
+        "camera.png", "camera", "a man with a camera on a tripod", "Lav Varshney", "CC0"
+    ),
+    "cat": Photograph("chelsea.png", "chelsea", "the cat Chelsea", "Stefan van der Walt", "CC0"),
     "coffee": Photograph(
-        "coffee.png", "a cup of espresso on a wooden table", "Rachel Michetti", "CC0"
+        "coffee.png", "coffee", "a cup of espresso on a wooden table", "Rachel Michetti", "CC0"
     ),
     "rocket": Photograph(
-        "rocket.jpg", "a Falcon 9 rocket on its launch pad at dusk", "SpaceX", "public domain"
+        "rocket.jpg",
+        "rocket",
+        "a Falcon 9 rocket on its launch pad at dusk",
+        "SpaceX",
+        "public domain",
     ),
     "galaxies": Photograph(
-        "hubble_deep_field.jpg", "the Hubble eXtreme Deep Field", "NASA", "public domain"
+        "hubble_deep_field.jpg",
+        "hubble_deep_field",
+        "the Hubble eXtreme Deep Field",
+        "NASA",
+        "public domain",
     ),
     "retina": Photograph(
-        "retina.jpg", "the retina of a healthy left eye", "Mikael Häggström", "CC0"
+        "retina.jpg", "retina", "the retina of a healthy left eye", "Mikael Häggström", "CC0"
     ),
     "vessels": Photograph(
-        "microaneurysms.png", "small vessels of a retina", "Andreas Maier", "CC0"
+        "microaneurysms.png", "microaneurysms", "small vessels of a retina", "Andreas Maier", "CC0"
     ),
-    "cell": Photograph("cell.png", "a cell floating in saline", "Paul Müller and others", "CC0"),
+    "cell": Photograph(
+        "cell.png", "cell", "a cell floating in saline", "Paul Müller and others", "CC0"
+    ),
     "clock": Photograph(
         "clock_motion.png",
+        "clock",
         "a wall clock, blurred by motion",
         "Stefan van der Walt",
         "public domain",
     ),
-    "bricks": Photograph("brick.png", "a wall of bricks", "CC0Textures.com", "CC0"),
-    "grass": Photograph("grass.png", "grass", "DemolitionGuy (linolafett)", "CC0"),
-    "gravel": Photograph("gravel.png", "gravel", "CC0Textures.com", "CC0"),
+    "bricks": Photograph("brick.png", "brick", "a wall of bricks", "CC0Textures.com", "CC0"),
+    "grass": Photograph("grass.png", "grass", "grass", "linolafett", "CC0"),
+    "gravel": Photograph("gravel.png", "gravel", "gravel", "CC0Textures.com", "CC0"),
 }
 
 
@@ -148,7 +169,7 @@ LOOKS = (
     Look("#0b3d91", "#ffffff", bold=1),
     Look("#c1121f", "#fff8e7", bold=1, capitals=True, frame=True),
     Look("#1b4332", "#e9f5db", slant=0.2),
-    Look("#ffd60a", "#111111", bold=2, capitals=True, frame=True),
+    Look("#ffd60a", "#111111", bold=1, capitals=True, frame=True),
     Look("rocket", "#ffffff", bold=1),
     Look("bricks", "#fff3b0", bold=1),
     Look("#22223b", "#f2e9e4"),

@@ -102,6 +102,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
+@cache
 def zeros(count: int) -> bytes:
     """This many zero bytes, compressed by zlib."""
     packer, piece = zlib.compressobj(9), bytes(1 << 20)

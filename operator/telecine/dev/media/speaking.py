@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RATE = speaker.RATE
 """Samples a second that espeak-ng gives."""
 
-VOICES = ("en-us", "en-gb-x-rp", "en-us+f2", "en-us+m3")
+VOICES = ("en-us", "en-gb-x-rp", "en-us+m3", "en-us+m7")
 """Voices that a speech recognizer understands well; any other of espeak-ng may be named too."""
 
 WORDS_PER_MINUTE = 150
