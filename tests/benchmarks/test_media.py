@@ -117,7 +117,7 @@ def test_transcription_against_bare_faster_whisper(feature: Path) -> None:
 def test_a_whole_film_against_the_sum_of_its_bare_parts(feature: Path) -> None:
     """Goal: at most 1.1 times."""
     extractor = MultimodalExtractor({})
-    assert extractor.features()["transcription"] == "on"
+    assert extractor.features(BlobType.VIDEO)["transcription"] == "on"
     content = Content(feature, feature.stat().st_size, "video/mp4", BlobType.VIDEO, feature.name)
 
     def ours() -> None:

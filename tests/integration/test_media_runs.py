@@ -16,7 +16,7 @@ from telecine.api.bucket import BucketSpec
 from telecine.api.namespace import FeatureExtractor
 from telecine.dev.media.filming import Sentence, Shot, Style, film, sound
 from telecine.dev.media.photos import Change, changed, photograph, text_picture
-from telecine.execution.search import Query, second
+from telecine.execution.search import Query
 from telecine.execution.search import search as find
 from telecine.extractors.hearing import Hearing
 from telecine.index.client import WeaviateSettings
@@ -94,9 +94,9 @@ def test_a_spoken_sentence_is_found_at_its_second(shelf: World) -> None:
     best = look_up(shelf, "who kept the light burning for ships in bad weather")[0]
     assert best.hit.path == "harbour.mp4"
     assert best.reasons[0].why == "said"
-    assert second(best, "lighthouse storm") == pytest.approx(2.0, abs=1.0)
+    assert best.time == pytest.approx(2.0, abs=1.0)
     best = look_up(shelf, "loaves of bread")[0]
-    assert second(best, "loaves of bread") == pytest.approx(12.5, abs=1.0)
+    assert best.time == pytest.approx(12.5, abs=1.0)
 
 
 def test_a_segment_has_its_sentences_words_and_language(shelf: World) -> None:
@@ -132,7 +132,7 @@ def test_a_picture_finds_its_like_in_pictures_and_films(shelf: World) -> None:
     copy = changed(photograph("coffee"), Change(left=0.1, top=0.1, share=0.8, brightness=1.2))
     best = look_up(shelf, picture=np.asarray(copy))[0]
     assert best.hit.path == "harbour.mp4"
-    assert second(best, None) == pytest.approx(10, abs=1)
+    assert best.time == pytest.approx(10, abs=1)
 
 
 def test_sound_and_text_are_found_beside_films(shelf: World) -> None:

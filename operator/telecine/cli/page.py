@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from telecine.execution.search import passage, second
+from telecine.execution.search import passage
 from telecine.index.fusion import Moment
 from telecine.planning.mimes import guess_mime
 
@@ -48,12 +48,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def page(
-    title: str, query: str | None, moments: Sequence[Moment], links: Mapping[UUID, str]
-) -> str:
+def page(title: str, moments: Sequence[Moment], links: Mapping[UUID, str]) -> str:
     """The page; `links` are URLs of the media by object."""
     count = f"{len(moments)} result{'' if len(moments) == 1 else 's'}"
-    body = "\n".join(_article(m, query, links.get(m.hit.object_id)) for m in moments)
+    body = "\n".join(_article(m, links.get(m.hit.object_id)) for m in moments)
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -68,8 +66,8 @@ def page(
 """
 
 
-def _article(moment: Moment, query: str | None, link: str | None) -> str:
-    hit, time = moment.hit, second(moment, query)
+def _article(moment: Moment, link: str | None) -> str:
+    hit, time = moment.hit, moment.time
     link = link if link and urlsplit(link).scheme in {"http", "https", "file"} else None
     name = html.escape(f"{hit.bucket}/{hit.path}")
     target = html.escape(_at(link, time), quote=True) if link else ""

@@ -28,7 +28,7 @@ from telecine.execution.resolve import (
     ResolvedNamespace,
     resolve_connection,
 )
-from telecine.execution.search import NothingServesError, Query, passage, second
+from telecine.execution.search import NothingServesError, Query, passage
 from telecine.execution.search import search as find
 from telecine.extractors.base import ExtractionError
 from telecine.extractors.models import ModelUnavailableError
@@ -81,15 +81,15 @@ def search(
         moments = looked_up(index, resolved, asked)
         if output is SearchOutput.HTML:
             links = links_of(cluster, resolved, index, moments)
-            sys.stdout.write(page(query or f"like {near}", query, moments, links))
+            sys.stdout.write(page(query or f"like {near}", moments, links))
             return
     if output is SearchOutput.JSON:
-        print_json([as_json(moment, query) for moment in moments])
+        print_json([as_json(moment) for moment in moments])
         return
     if not moments:
         err.print("nothing found")
     for number, moment in enumerate(moments, 1):
-        show(number, moment, query)
+        show(number, moment)
 
 
 def looked_up(index: Index, namespace: ResolvedNamespace, query: Query) -> list[Moment]:
@@ -158,9 +158,9 @@ def parse_filters(given: list[str]) -> dict[str, str]:
     return parsed
 
 
-def as_json(moment: Moment, query: str | None) -> dict[str, Any]:
+def as_json(moment: Moment) -> dict[str, Any]:
     """One result for programs; `time` is the second at which to look."""
-    hit, time = moment.hit, second(moment, query)
+    hit, time = moment.hit, moment.time
     return {
         "score": moment.score,
         "document_id": str(hit.document_id),
@@ -183,11 +183,11 @@ def explain(moment: Moment) -> str:
     return "; ".join(reason.told() for reason in moment.reasons)
 
 
-def show(number: int, moment: Moment, query: str | None) -> None:
+def show(number: int, moment: Moment) -> None:
     text = " ".join(passage(moment).split())
     if len(text) > _PASSAGE:
         text = text[:_PASSAGE].rsplit(" ", 1)[0] + " …"
-    hit, time = moment.hit, second(moment, query)
+    hit, time = moment.hit, moment.time
     at = "" if time is None else f"  [yellow]{clock(time)}[/]"
     out.print(
         f"[bold]{number}. {moment.score:.3f}[/]  [cyan]{hit.bucket}[/]/"

@@ -33,9 +33,11 @@ NAME = "demo"
 ROOT = Path(__file__).resolve().parents[3]
 QUICKSTART = ROOT / "examples" / "quickstart"
 TEXTS = QUICKSTART / "texts"
+MEDIA = QUICKSTART / "media"
 
 #: What the committed manifests say, and the demo makes true or replaces.
 PATH = "/srv/telecine/texts"
+MEDIA_PATH = "/srv/telecine/media"
 ENDPOINT = "http://127.0.0.1:9000"
 S3_BUCKET = "shelves"
 
@@ -49,30 +51,45 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Search:
-    """A search, and the object whose passage must come first."""
+    """A search, what must come first, and for a film at about which second."""
 
-    query: str
-    options: tuple[str, ...]
+    arguments: tuple[str, ...]
     expected: str
+    second: float | None = None
 
 
 SEARCHES = (
     Search(
-        "a scientist horrified by the creature he has brought to life",
-        (),
+        ("a scientist horrified by the creature he has brought to life",),
         "fiction/novels/frankenstein.txt",
     ),
     Search(
-        "longing for the sea when life on land grows gloomy",
-        ("--filter", "metadata.shelf=novels"),
+        (
+            "longing for the sea when life on land grows gloomy",
+            "--filter",
+            "metadata.shelf=novels",
+        ),
         "fiction/novels/moby-dick.txt",
     ),
     Search(
-        "a railway engineer chases his stolen locomotive",
-        ("--bucket", "papers"),
+        ("a railway engineer chases his stolen locomotive", "--bucket", "papers"),
         "papers/films.json",
     ),
+    Search(("what makes the coffee sour",), "reels/films/a-slow-morning.mp4", 5.0),
+    Search(("where is the umbrella that I lost",), "reels/signs/lost-umbrella.png"),
+    Search(
+        (
+            "--near",
+            str(MEDIA.relative_to(ROOT) / "queries" / "cat.jpg"),
+            "--filter",
+            "extension=jpg",
+        ),
+        "reels/photographs/cat.jpg",
+    ),
 )
+_NEAR = 2.0
+"""Seconds by which the second that is found may differ."""
+_FIRST = re.compile(r"^1\. +\S+ +(\S+)(?: +(\d+(?::\d\d)+))? *$", re.MULTILINE)
 
 
 def say(text: str) -> None:
@@ -224,13 +241,28 @@ def wait_until_synced(shell: Shell, running: subprocess.Popen[bytes]) -> None:
 
 
 def search(shell: Shell, wanted: Search) -> None:
-    """Prints the best passages; the first must be of the expected object."""
-    command = ("telecine", "search", wanted.query, "-n", "library", *wanted.options, "--limit", "3")
+    """Prints the best moments; the first must be the expected one, at the expected second."""
+    command = ("telecine", "search", *wanted.arguments, "-n", "library", "--limit", "3")
     output = shell.run(*command)
-    first = re.search(r"^1\. +\S+ +(.+?) *$", output, re.MULTILINE)
+    first = _FIRST.search(output)
     found = first.group(1) if first else "nothing"
-    if found != wanted.expected:
-        raise DemoError(f"{wanted.query!r} should find {wanted.expected} first, and found {found}")
+    asked = shlex.join(wanted.arguments)
+    if first is None or found != wanted.expected:
+        raise DemoError(f"{asked} should find {wanted.expected} first, and found {found}")
+    if wanted.second is not None:
+        at = seconds(first.group(2) or "")
+        if at is None or abs(at - wanted.second) > _NEAR:
+            raise DemoError(f"{asked} should be found at {wanted.second} s, and was at {at} s")
+
+
+def seconds(clock: str) -> float | None:
+    """1:05 -> 65.0."""
+    if not clock:
+        return None
+    total = 0.0
+    for part in clock.split(":"):
+        total = 60 * total + float(part)
+    return total
 
 
 def show(shell: Shell, running: subprocess.Popen[bytes], manifests: Path) -> None:
@@ -268,11 +300,14 @@ def demo(keep: bool) -> None:
         store = stack.enter_context(s3.serve(preferred_port=9000))
         say("")
         upload(store.client())
-        render(manifests, {PATH: str(TEXTS / "folder"), ENDPOINT: store.endpoint})
+        render(
+            manifests,
+            {PATH: str(TEXTS / "folder"), MEDIA_PATH: str(MEDIA), ENDPOINT: store.endpoint},
+        )
         running = stack.enter_context(operator(shell, folder / "operator.log"))
         show(shell, running, manifests)
         say(
-            f"\nEvery search found the right passage. {time.monotonic() - started:.0f} s "
+            f"\nEvery search found what it should. {time.monotonic() - started:.0f} s "
             "from nothing running."
         )
         if keep:

@@ -23,7 +23,7 @@ from telecine.index.fusion import (
 )
 from telecine.index.index import Index
 from telecine.index.search import Mode
-from telecine.planning.types import Recipe, Vector
+from telecine.planning.types import Document, Recipe, Vector
 
 _CANDIDATES = 50
 """Hits of each leg, at least: the range of their scores is what they are measured by."""
@@ -63,12 +63,14 @@ def search(index: Index, tenant: str, serving: Serving, query: Query) -> list[Mo
     if not serving:
         raise NothingServesError("no extractor serves this Namespace yet: look at its status")
     found: list[Found] = []
+    extractors: dict[str, tuple[Extractor, Mapping[str, Vector]]] = {}
     asked = False
     for recipe, collection in serving:
         store = index.documents(tenant, collection)
-        kind = extractor_class(recipe.name, recipe.version)
-        vectors = _vectors(kind, recipe, query)
-        for leg in kind.legs:
+        extractor = extractor_class(recipe.name, recipe.version)(recipe.parameters)
+        vectors = _vectors(extractor, query)
+        extractors[collection] = (extractor, vectors)
+        for leg in extractor.legs:
             asked = asked or leg.vector in vectors or bool(query.text)
             found += _leg(store, collection, leg, vectors, query)
     if not asked:
@@ -76,14 +78,17 @@ def search(index: Index, tenant: str, serving: Serving, query: Query) -> list[Mo
             "no extractor of this Namespace compares pictures: it needs image_extractor or "
             "multimodal_extractor, and a model for pictures here"
         )
-    return fuse(found, query.limit)
+    moments = fuse(found, query.limit)
+    for moment in moments:
+        extractor, vectors = extractors[moment.collection]
+        moment.time = _second(moment, query, extractor, vectors)
+    return moments
 
 
-def _vectors(kind: type[Extractor], recipe: Recipe, query: Query) -> Mapping[str, Vector]:
+def _vectors(extractor: Extractor, query: Query) -> Mapping[str, Vector]:
     """The query's vectors by the models that made the documents."""
     if query.mode is Mode.KEYWORD:
         return {}
-    extractor = kind(recipe.parameters)
     if query.picture is not None:
         return extractor.embed_picture(query.picture)
     return extractor.embed_query(query.text or "")
@@ -111,8 +116,11 @@ def _space(vector: str, query: Query) -> Space:
     return PICTURE_BY_TEXT if query.picture is None else PICTURE_BY_PICTURE
 
 
-def second(moment: Moment, text: str | None) -> float | None:
-    """The second of a film at which to look; None where there is no time."""
+def _second(
+    moment: Moment, query: Query, extractor: Extractor, vectors: Mapping[str, Vector]
+) -> float | None:
+    """The second of a film at which to look: of what was said, that of the sentence that comes
+    nearest to the query; None where there is no time."""
     properties = moment.hit.properties
     if properties.get("kind") == "frame":
         return float(properties["time"])
@@ -121,9 +129,20 @@ def second(moment: Moment, text: str | None) -> float | None:
     sentences = json.loads(properties.get("sentences") or "[]")
     if not sentences:
         return float(properties["start_time"])
-    wanted = _stems(text or "")
-    start, _, _ = max(sentences, key=lambda s: len(wanted & _stems(s[2])))
-    return float(start)
+    texts = [str(text) for _, _, text in sentences]
+    if "transcription" in vectors and len(texts) > 1:
+        documents = [Document("", texts={"transcription": [text]}) for text in texts]
+        extractor.embed(documents)
+        wanted = vectors["transcription"]
+        likeness = [_product(d.vectors["transcription"], wanted) for d in documents]
+    else:
+        words = _stems(query.text or "")
+        likeness = [float(len(words & _stems(text))) for text in texts]
+    return float(sentences[likeness.index(max(likeness))][0])
+
+
+def _product(left: Vector, right: Vector) -> float:
+    return sum(a * b for a, b in zip(left, right, strict=True))
 
 
 def passage(moment: Moment) -> str:

@@ -88,10 +88,9 @@ class Extractor(Protocol):
         """What tells the embedding model apart from others; empty for the default one."""
         ...
 
-    def features(self) -> Mapping[str, str]:
-        """What is on and what is off here: `on`, `disabled` by a parameter, or `off: ` and why.
-
-        Loads the models.
+    def features(self, kind: BlobType) -> Mapping[str, str]:
+        """What is on and what is off here for content of one type: `on`, `disabled` by a
+        parameter, or `off: ` and why. Loads the models.
 
         Raises:
             ModelUnavailableError: a model that the parameters name cannot be loaded.

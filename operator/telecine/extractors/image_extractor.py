@@ -66,8 +66,8 @@ class ImageExtractor:
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         return ImageParameters.parse(parameters).model_key()
 
-    def features(self) -> Mapping[str, str]:
-        return self.models.features()
+    def features(self, kind: BlobType) -> Mapping[str, str]:
+        return self.models.features(kind)
 
     def split(self, content: Content) -> Iterator[Document]:
         """One document a frame.

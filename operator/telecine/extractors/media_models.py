@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from telecine.api.bucket import BlobType
 from telecine.extractors import models
 from telecine.extractors.models import ModelUnavailableError
 from telecine.extractors.parameters import MediaParameters, MultimodalParameters
@@ -70,18 +71,21 @@ class MediaModels:
             self._off[feature] = str(error)
             return None
 
-    def features(self) -> dict[str, str]:
-        """What is on and off: `on`, `disabled` by a parameter, or `off: ` and why."""
+    def features(self, kind: BlobType) -> dict[str, str]:
+        """What is on and off for content of one type: `on`, `disabled` by a parameter, or `off: `
+        and why. Loads the models that such content needs, and no others."""
         given, found = self.given, {"text": "on"}
-        wanted: dict[str, tuple[bool, Callable[[], Any]]] = {
-            "ocr": (given.run_ocr, self.recognizer),
-            "visual": (given.run_multimodal_embedding, self.visual),
-        }
-        if isinstance(given, MultimodalParameters):
+        if kind in (BlobType.TEXT, BlobType.JSON):
+            return found
+        wanted: dict[str, tuple[bool, Callable[[], Any]]] = {}
+        if isinstance(given, MultimodalParameters) and kind is not BlobType.IMAGE:
             wanted["transcription"] = (given.run_transcription, self.speech)
+        if kind is not BlobType.AUDIO:
+            wanted["ocr"] = (given.run_ocr, self.recognizer)
+            wanted["visual"] = (given.run_multimodal_embedding, self.visual)
         for feature, (asked, load) in wanted.items():
             found[feature] = self._told(feature, asked, load)
-        if given.run_multimodal_embedding and found["visual"] != "on":
+        if found.get("visual", "on").startswith("off"):
             found["likeness"] = self._told("likeness", True, self.likeness)
         return found
 

@@ -70,8 +70,8 @@ class MultimodalExtractor:
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         return MultimodalParameters.parse(parameters).model_key()
 
-    def features(self) -> Mapping[str, str]:
-        return self.models.features()
+    def features(self, kind: BlobType) -> Mapping[str, str]:
+        return self.models.features(kind)
 
     def split(self, content: Content) -> Iterator[Document]:
         """The documents in the order of time.

@@ -63,7 +63,7 @@ class TextRecognizer:
             [
                 Line(spaced(letters, boxes, grey), float(score), _box(corners, shape))
                 for corners, _text, score, boxes, letters, *_ in found or []
-                if float(score) >= _LEAST_SCORE
+                if float(score) >= _LEAST_SCORE and len(letters) > 1
             ]
         )
 

@@ -76,11 +76,14 @@ class Moment:
     """A passage, a picture, or a segment of a film with all that was found in it."""
 
     score: float
+    collection: str
     hit: Hit
     """The document that matched best."""
     reasons: list[Reason]
     documents: list[Hit]
     """All documents of the moment that were found, the best first."""
+    time: float | None = None
+    """The second of a film or sound at which to look."""
 
 
 def fuse(found: Sequence[Found], limit: int) -> list[Moment]:
@@ -88,7 +91,9 @@ def fuse(found: Sequence[Found], limit: int) -> list[Moment]:
     groups: dict[tuple[str, UUID, Any], list[tuple[float, Found]]] = {}
     for one, score in zip(found, _relative(found), strict=True):
         groups.setdefault(_moment(one), []).append((score, one))
-    moments = sorted((_fused(group) for group in groups.values()), key=lambda m: -m.score)
+    moments = sorted(
+        (_fused(key[0], group) for key, group in groups.items()), key=lambda m: -m.score
+    )
     parts = {m.hit.object_id for m in moments if m.hit.properties.get("kind") != "whole"}
     shown = [
         m
@@ -124,7 +129,7 @@ def _moment(one: Found) -> tuple[str, UUID, Any]:
     )
 
 
-def _fused(group: Iterable[tuple[float, Found]]) -> Moment:
+def _fused(collection: str, group: Iterable[tuple[float, Found]]) -> Moment:
     reasons: dict[str, Reason] = {}
     best: dict[str, dict[bool, float]] = {}
     for score, one in sorted(group, key=lambda item: -item[0]):
@@ -144,4 +149,4 @@ def _fused(group: Iterable[tuple[float, Found]]) -> Moment:
     hits = {r.hit.document_id: r.hit for r in ordered if r.hit is not None}
     score = first.score + _AGREEMENT * sum(r.score for r in told[1:])
     documents = list(hits.values())
-    return Moment(score, documents[0], told, documents)
+    return Moment(score, collection, documents[0], told, documents)

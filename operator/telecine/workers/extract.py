@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from telecine.api.base import Phase
+from telecine.api.bucket import BlobType
 from telecine.api.sync import ShardProgress
 from telecine.extractors.base import Content, Document, ExtractionError
 from telecine.extractors.models import ModelUnavailableError
@@ -107,7 +108,7 @@ class _Extraction:
         self.split: list[_Object] = []
         self.weight = 0
         self.flushed = time.monotonic()
-        self.told: set[str] = set()
+        self.told: set[tuple[str, BlobType]] = set()
         self.fields = rules_of(job).described_fields
 
     def chunk(self, chunk: int) -> None:
@@ -139,7 +140,7 @@ class _Extraction:
             content = self.content(fetched, tool)
             if content.blob_type not in tool.extractor.accepts:
                 continue
-            self.tell_features(tool)
+            self.tell_features(tool, content.blob_type)
             if not self.pieces(work, tool, content):
                 return
         work.split = True
@@ -197,17 +198,16 @@ class _Extraction:
         self.progress.message = f"{path}: {_clock(done)}" + (f" of {_clock(of)}" if of else "")
         self.reporter.shard(self.progress)
 
-    def tell_features(self, tool: Tool) -> None:
-        """Loads the extractor's models, once, and tells which of its features are on."""
-        if tool.recipe.name in self.told:
+    def tell_features(self, tool: Tool, kind: BlobType) -> None:
+        """Loads what an extractor needs for a type of content, once, and tells what is on."""
+        name = tool.recipe.name
+        if (name, kind) in self.told:
             return
-        self.told.add(tool.recipe.name)
-        for feature, state in tool.extractor.features().items():
-            self.progress.features[f"{tool.recipe.name}.{feature}"] = state
+        self.told.add((name, kind))
+        for feature, state in tool.extractor.features(kind).items():
+            self.progress.features[f"{name}.{feature}"] = state
             if state.startswith("off: "):
-                log.warning(
-                    "a feature is off", extractor=tool.recipe.name, feature=feature, why=state
-                )
+                log.warning("a feature is off", extractor=name, feature=feature, why=state)
 
     def flush(self) -> None:
         """Embeds what waits and hands it to the writer, with the objects that are whole now."""
