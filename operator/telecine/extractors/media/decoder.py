@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from io import FileIO
 from typing import Any
 
-from telecine.extractors.media import sandbox, wire
+from telecine.extractors.media import film, picture, sandbox, wire
 from telecine.extractors.media.events import Event, MediaRequest
 from telecine.extractors.media.faults import MediaError
 from telecine.extractors.media.limits import MediaLimits
@@ -39,26 +39,17 @@ def main(order: dict[str, Any]) -> None:
 
 
 def _load(kind: str) -> None:
-    import numpy  # noqa: F401
-
     if kind == "picture":
-        from telecine.extractors.media import picture
-
         picture.load()
     else:
-        import av  # noqa: F401
+        film.load()
 
 
 def _events(order: dict[str, Any], limits: MediaLimits) -> Iterator[Event]:
     file = FileIO(_INPUT, closefd=False)
     request = MediaRequest(**order["request"])
-    if order["kind"] == "picture":
-        from telecine.extractors.media.picture import picture_events
-
-        return picture_events(file, order["format"], request, limits)
-    from telecine.extractors.media.film import film_events
-
-    return film_events(file, order["format"], request, limits)
+    tell = picture.picture_events if order["kind"] == "picture" else film.film_events
+    return tell(file, order["format"], request, limits)
 
 
 def _no_memory(limits: MediaLimits) -> str:

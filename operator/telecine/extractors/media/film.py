@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,27 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
+_IMPORTED_WHEN_USED = (
+    "numpy",
+    "av",
+    "av.audio.codeccontext",
+    "av.audio.frame",
+    "av.audio.resampler",
+    "av.audio.stream",
+    "av.error",
+    "av.filter.graph",
+    "av.logging",
+    "av.sidedata.sidedata",
+    "av.stream",
+    "av.subtitles.codeccontext",
+    "av.subtitles.stream",
+    "av.subtitles.subtitle",
+    "av.video.codeccontext",
+    "av.video.frame",
+    "av.video.reformatter",
+    "av.video.stream",
+)
+"""What PyAV and this package import in the middle of their work, when no file can be opened."""
 _SEEKABLE = frozenset({"mov", "matroska"})
 """Their index gives exact times; others guess them from sizes, and are read through instead."""
 _APART = 30.0
@@ -43,6 +66,16 @@ _POSITION_CLOCK = 2.0
 _HELD_EVENTS = 64
 _LATE = 2.0
 """Seconds that sound may be missing at its end without counting as damage."""
+
+
+def load() -> None:
+    """Imports all that decoding needs.
+
+    Raises:
+        ImportError: something is not installed.
+    """
+    for module in _IMPORTED_WHEN_USED:
+        import_module(module)
 
 
 def film_events(
@@ -132,19 +165,13 @@ class _Film:
         yield Position(round(self._end(), 3))
 
     def _discard(self) -> None:
-        """Tells the demuxer what not to read at all."""
+        """Tells the demuxer what not to read at all. Not the packets between key frames: its mov
+        part then loses count of their composition offsets and tells wrong times (8.1)."""
         from av.stream import Discard
 
         for stream in self._container.streams:
             if stream not in self._chosen:
                 stream.discard = Discard.all
-            elif stream is self._video and self._skips_reading():
-                stream.discard = Discard.nonkey
-
-    def _skips_reading(self) -> bool:
-        """libavformat's mov demuxer that passes over samples loses count of their composition
-        offsets, and tells the wrong times (8.1; ours are tested)."""
-        return self._request.frames == "key" and self._form != "mov"
 
     def _packets(self) -> Iterator[Packet[Any]]:
         from av.error import FFmpegError
@@ -217,32 +244,45 @@ class _Film:
             yield from self._sound.finish()
             if self._sound.decoded:
                 self._told += 1
-            self._judge_end()
             if self.frames is not None:
                 yield from self._sound.fill(self._reached)
         if not self._told and (self._first_damage is not None or not self._request.start):
             raise self._nothing()
+        self._judge_end()
         if self._first_damage is not None:
             at, words = self._first_damage
-            packets = f"{self._damaged} packets could not be decoded, " if self._damaged else ""
-            yield Damage(round(at, 3), f"{packets}the first at {at:.1f} s: {words}")
+            several = f" ({self._damaged} packets)" if self._damaged > 1 else ""
+            yield Damage(round(at, 3), f"damaged at {at:.1f} s{several}: {words}")
 
     def _judge_end(self) -> None:
-        """Sound that stops long before its header says was cut off."""
-        if self._sound is None or self._audio is None or not self._audio.duration:
-            return
-        told = float(self._audio.duration * (self._audio.time_base or 0))
-        if self._sound.until + _LATE < told and self._first_damage is None:
+        """What stops long before the end that its header tells was cut off."""
+        heard = self._sound.until if self._sound is not None else 0.0
+        ends, told = max(self._reached, heard), self._told_end()
+        if ends + _LATE < told and self._first_damage is None:
             self._first_damage = (
-                self._sound.until,
-                f"the sound ends at {self._sound.until:.1f} s and its header tells {told:.1f} s",
+                ends,
+                f"it ends at {ends:.1f} s and its header tells {told:.1f} s",
             )
+
+    def _told_end(self) -> float:
+        """Seconds, 0.0 where the header has only a guess by size and rate."""
+        streams = self._container.streams
+        if self._form == "matroska" and all(
+            s in self._chosen for s in (*streams.video, *streams.audio)
+        ):
+            return duration_of(self._container)
+        if self._form != "mov":
+            return 0.0
+        timed = [s for s in (self._video, self._audio) if s in self._chosen and s is not None]
+        return max((float((s.duration or 0) * (s.time_base or 0)) for s in timed), default=0.0)
 
     def _damage(self, error: Exception) -> None:
         self._damaged += 1
         if self._first_damage is None:
-            words = getattr(error, "strerror", None) or str(error)
-            self._first_damage = (self._reached, words[:200])
+            # Some decoders tell -1 for any fault, which the system takes for a lack of rights.
+            unclear = getattr(error, "errno", 0) == errno.EPERM
+            words = "" if unclear else str(getattr(error, "strerror", "") or error)
+            self._first_damage = (self._reached, words[:200] or "invalid data")
 
     def _nothing(self) -> MediaError:
         words = self._first_damage[1] if self._first_damage else "it holds no packets"

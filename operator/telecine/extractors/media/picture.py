@@ -27,6 +27,7 @@ _ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 _MOST_TOLD = 8
 _MOST_WALKED = 10_000
 """Frames of an animation that are walked through; each must be decoded to reach the next."""
+_MOST_WALKED_PIXELS = 2_000_000_000
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
 
 
@@ -36,8 +37,9 @@ def load() -> None:
     Raises:
         ImportError: something is not installed.
     """
+    import numpy  # noqa: F401
     import pillow_heif
-    from PIL import Image, ImageOps  # noqa: F401
+    from PIL import ExifTags, Image, ImageChops, ImageOps, ImageSequence  # noqa: F401
 
     Image.init()
     pillow_heif.register_heif_opener()
@@ -75,12 +77,12 @@ def _open(file: FileIO, form: str, limits: MediaLimits) -> Image.Image:
     file.seek(0)
     try:
         picture = Image.open(file, formats=_plugins(form))
-    except (UnidentifiedImageError, *_DAMAGE) as error:
+    except UnidentifiedImageError:
         raise MediaError(
-            "DamagedMedia",
-            f"it begins like {form} and its header cannot be read ({_words(error)}); "
-            "upload it again",
+            "DamagedMedia", f"it begins like {form} and is none; upload it again"
         ) from None
+    except _DAMAGE as error:
+        raise _damaged(error) from None
     width, height = picture.size
     if width * height > limits.max_pixels:
         raise MediaError(
@@ -157,7 +159,8 @@ def _animation(
     picture: Image.Image, form: str, count: int, request: MediaRequest
 ) -> Iterator[Event]:
     """Walks through all frames once: in most formats each is a change to the one before."""
-    walked = min(count, _MOST_WALKED)
+    width, height = picture.size
+    walked = min(count, _MOST_WALKED, max(_MOST_WALKED_PIXELS // (width * height), _MOST_TOLD))
     told = min(walked, _MOST_TOLD)
     chosen = {round(n * (walked - 1) / max(told - 1, 1)) for n in range(told)}
     frames: list[Frame] = []

@@ -11,6 +11,7 @@ import signal
 import sys
 
 from telecine.extractors.media.limits import MediaLimits
+from telecine.extractors.media.seccomp import refuse_calls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
@@ -32,13 +33,17 @@ def bind_to(parent: int) -> None:
 
 
 def confine(limits: MediaLimits) -> None:
-    """Limits on memory, time and files. To be called when everything needed is imported."""
+    """Limits on memory, time and files, and no more files, connections or processes.
+
+    To be called when everything needed is imported: nothing can be imported after it.
+    """
     seconds = int(limits.max_seconds * (os.cpu_count() or 1)) + 10
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, 0)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _lower(resource.RLIMIT_CPU, seconds)
     _lower(resource.RLIMIT_AS, _address_space() + limits.max_memory)
+    refuse_calls()
 
 
 def _lower(kind: int, value: int) -> None:
