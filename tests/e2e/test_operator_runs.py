@@ -16,7 +16,7 @@ from lightkube.resources.core_v1 import Namespace
 from telecine.index.client import WeaviateSettings, open_index
 from telecine.index.index import Index
 
-from tests.e2e.manifests import EXTRACTORS, NAMESPACE, Shelf
+from tests.e2e.manifests import EXTRACTORS, NAMESPACE, Shelf, local
 from tests.integration.operator_process import Resources, eventually, operator
 
 SETTINGS = {
@@ -232,3 +232,30 @@ def test_s3_metadata_and_tags_filter_and_a_rewrite_of_metadata_embeds_nothing(
     assert newest.get("embeddings", 0) == 0
     assert shelf.records()["mine.txt"].source_metadata["metadata"]["edition"] == "2"
     shelf.assert_whole({"mine.txt"})
+
+
+def test_the_namespace_tells_which_features_are_on(resources: Resources, shelf: Shelf) -> None:
+    shelf.indexed()
+    eventually(
+        lambda: (
+            resources.status("Namespace", NAMESPACE).get("features")
+            == {"text_extractor.text": "on"}
+        ),
+        what="status.features",
+    )
+
+
+def test_a_model_that_was_named_and_is_not_there_fails_the_run_and_says_so(
+    resources: Resources, shelf: Shelf
+) -> None:
+    space = f"unmounted-{uuid.uuid4().hex[:6]}"
+    extractor = {"name": "multimodal_extractor", "parameters": {"text_model": "/no/such/model"}}
+    resources.create("Namespace", space, {"featureExtractors": [extractor]})
+    spec = {"namespaceRef": {"name": space}, "blobType": "text"}
+    resources.create("Bucket", shelf.name, spec)
+    resources.create("Connection", shelf.name, local(shelf.folder))
+    shelf.create_sync()
+    eventually(lambda: shelf.ready()["reason"] == "ModelUnavailable", what="the reason")
+    record = shelf.status()["history"][0]
+    assert record["phase"] == "FAILED"
+    assert "/no/such/model" in record["message"]

@@ -51,7 +51,7 @@ class Recorder:
         self.step, self.chunks, self.unindexed = step, chunks, unindexed
 
     def shard(self, progress: ShardProgress, *, final: bool = False) -> None:
-        self.activities.append(f"{progress.extracted} extracted")
+        self.activities.append(progress.message or f"{progress.extracted} extracted")
 
 
 class Free:
