@@ -49,6 +49,8 @@ def make_film(path: Path, clip: Clip | None = None, form: str | None = None) -> 
         container.metadata.update(given.metadata)
         video = _video(container, given) if given.video else None
         audio = container.add_stream(given.audio, rate=RATE) if given.audio else None
+        if audio is not None:
+            audio.bit_rate = 128_000
         texts = container.add_stream("mov_text") if given.captions else None
         if texts is not None:
             # The encoder wants one to open, and is not used: the packets are ready.

@@ -137,6 +137,7 @@ class _Film:
         if chosen.captions is not None:
             self._captions = CaptionReader(chosen.captions, origin)
             self._chosen.append(chosen.captions)
+        self._units = {s.index: float(s.time_base or 0) for s in self._chosen}
         self._video, self._audio = chosen.video, chosen.audio
         self._clock = Clock() if form in DISCONTINUOUS else None
         self._reached = 0.0
@@ -216,10 +217,9 @@ class _Film:
     def _time(self, packet: Packet[Any]) -> float | None:
         """Seconds, from the film's start."""
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None or not packet.time_base:
+        if stamp is None:
             return None
-        unit = packet.time_base
-        at = max(stamp * unit.numerator / unit.denominator - self._origin, 0.0)
+        at = max(stamp * self._units[packet.stream_index] - self._origin, 0.0)
         if at > self._reached:
             check_duration(at, self._limits)
             self._reached = at

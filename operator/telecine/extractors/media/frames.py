@@ -4,6 +4,7 @@ only."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
 
 from telecine.extractors.media.events import Cut, Frame, MediaRequest
@@ -78,7 +79,8 @@ class _Telling:
                 "TooManyFrames",
                 f"it has more than {self._limits.max_frames:,} frames to look at by {time:.0f} s",
             )
-        self._due = time + self._interval
+        # A steady grid, whatever the times of frames.
+        self._due += self._interval * max(ceil((time - self._due + _ROUNDING) / self._interval), 0)
         self.rotation = -quarter_turns(frame) * 90 % 360
         aspect = self._stream.codec_context.sample_aspect_ratio
         return self._camera.frame(frame, time, key=bool(frame.key_frame), aspect=aspect)
