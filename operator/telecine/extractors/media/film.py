@@ -198,7 +198,7 @@ class _Film:
                 yield event
         except MemoryError:
             raise
-        except FFmpegError as error:
+        except (FFmpegError, ValueError) as error:
             self._damage(error)
 
     def _given(self, packet: Packet[Any], at: float | None) -> Iterator[Event]:

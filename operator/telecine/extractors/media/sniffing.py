@@ -230,8 +230,6 @@ def _looks_like(head: bytes) -> str:
 def _guess(head: bytes) -> str:
     if not head.strip(b"\x00"):
         return "zeros only (an upload that never finished?)"
-    try:
-        head[:1024].decode("ascii")
-    except UnicodeDecodeError:
+    if b"\x00" in head[:1024] or not head[:1024].isascii():
         return f"unknown data (it begins with {head[:8].hex(' ')})"
     return "HTML" if b"<html" in head[:1024].lower() else "text"

@@ -21,6 +21,8 @@ _BINS = 8
 _CUT_SIZE = (64, 36)
 _CUT_SPAN = 0.6
 """Seconds that a change may take to count as a cut: dissolves are as long as that."""
+_SHORTEST_SCENE = 0.5
+"""Seconds; what changes sooner after a cut is the rest of its dissolve."""
 
 
 class Camera:
@@ -78,6 +80,7 @@ class CutFinder:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._seen: deque[tuple[float, np.ndarray[Any, Any]]] = deque()
+        self._last_cut = -_SHORTEST_SCENE
 
     def is_cut(self, pixels: Pixels, time: float) -> bool:
         """Whether a scene begins with this picture. The first picture begins none."""
@@ -85,8 +88,11 @@ class CutFinder:
         seen = self._seen
         while len(seen) > 1 and time - seen[0][0] > _CUT_SPAN:
             seen.popleft()
-        cut = bool(seen) and difference(seen[0][1], colours) >= self._threshold
+        settled = time - self._last_cut >= _SHORTEST_SCENE
+        cut = settled and bool(seen) and difference(seen[0][1], colours) >= self._threshold
         if cut:
+            self._last_cut = time
+        if cut or not settled:
             seen.clear()
         seen.append((time, colours))
         return cut
