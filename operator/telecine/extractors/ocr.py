@@ -18,7 +18,7 @@ _INSTALL = "pip install 'telecine[media]'"
 _LEAST_SCORE = 0.6
 _SMALLEST, _MOST_LARGER = 640, 3.0
 """Pixels of the longer side to which small pictures are enlarged, and how far at most."""
-_GAP = 0.34
+_GAP = 0.28
 """Share of the letters' height from which an empty column between two of them is a space."""
 _INK = 0.35
 """Share of a line's contrast from which a pixel is ink."""
