@@ -1,4 +1,4 @@
-"""What a provider is: four methods over the place where assets live."""
+"""What a provider is: five methods over the place where assets live."""
 
 from __future__ import annotations
 

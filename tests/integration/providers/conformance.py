@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
+from urllib.request import urlopen
 
 import pytest
 from telecine.planning.types import Asset
@@ -152,6 +153,14 @@ class ProviderConformance:
             pieces = list(iter(lambda: stream.read(100_000), b""))
         assert b"".join(pieces) == content
         assert max(map(len, pieces)) <= 100_000
+
+    def test_a_link_leads_to_the_asset_or_there_is_none(self, source: Source) -> None:
+        source.put("reels/a film & more #1.mp4", b"the film")
+        (asset,) = source.listed().values()
+        link = source.provider.link(asset)
+        if link is not None:
+            with urlopen(link, timeout=10) as reply:
+                assert reply.read() == b"the film"
 
     def test_an_empty_asset_is_read_as_nothing(self, source: Source) -> None:
         source.put("empty.txt", b"")
