@@ -53,7 +53,12 @@ class Settings(BaseSettings):
     )
     asset_attempts: int = Field(default=5, ge=1, description="Then an asset is a dead letter.")
     asset_retry_seconds: float = Field(default=60.0, ge=0, description="Doubles each time.")
-    max_asset_bytes: int = Field(default=1 << 30, ge=1, description="A larger asset FAILs.")
+    max_asset_bytes: int = Field(default=8 << 30, ge=1, description="A larger asset FAILs.")
+    scratch_bytes: int = Field(
+        default=8 << 30,
+        ge=1,
+        description="Of content that a worker fetches ahead; one asset may have them all.",
+    )
     allow_private_endpoints: bool = Field(
         default=True, description="Whether Connections may name private addresses."
     )

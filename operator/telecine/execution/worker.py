@@ -49,6 +49,7 @@ def make_job(resolved: ResolvedSync, index: Index, settings: Settings, run: str)
         asset_attempts=settings.asset_attempts,
         asset_retry_seconds=settings.asset_retry_seconds,
         max_asset_bytes=settings.max_asset_bytes,
+        scratch_bytes=settings.scratch_bytes,
     )
     return Job(
         kube_namespace=resolved.kube_namespace,

@@ -25,6 +25,8 @@ _MARKUP_TYPES = frozenset({"text/html", "application/xml", "text/xml"})
 _HTML_START = re.compile(r"\s*+<(?:!doctype\s+html|html[\s>]|\?xml\s)", re.IGNORECASE)
 _HEADING = re.compile(r"[ ]{0,3}#[ \t]+(.+?)(?:[ \t]+#+)?[ \t]*")
 _FENCE = re.compile(r"[ ]{0,3}(?:```|~~~)")
+_MOST_BYTES = 256 << 20
+"""Of one text, which is held in memory whole."""
 _TITLE_LINES, _TITLE_LENGTH = 50, 300
 
 
@@ -43,8 +45,16 @@ def read(content: Content, json_fields: Sequence[str] | None = None) -> Reading:
     their tags; everything else is taken as it is. Held in memory whole.
 
     Raises:
-        ExtractionError: EmptyContent, NotText, WrongEncoding or InvalidJson; all permanent.
+        ExtractionError: EmptyContent, TooLarge, NotText, WrongEncoding or InvalidJson; all
+            permanent.
     """
+    if content.size > _MOST_BYTES:
+        raise ExtractionError(
+            "TooLarge",
+            f"{content.name} has {content.size:,} bytes and a text may have {_MOST_BYTES:,}: split "
+            "it, or leave it out with fileFilters.maxSize",
+            permanent=True,
+        )
     data = content.path.read_bytes()
     if not data.strip():
         said = "is empty" if not data else f"holds only white space ({len(data)} bytes)"

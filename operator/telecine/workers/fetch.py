@@ -17,6 +17,8 @@ from telecine.providers.base import Provider, ProviderError
 from telecine.workers.protocol import Job
 
 _PIECE = 1 << 20
+_UNKNOWN_SIZE = 64 << 20
+"""Bytes that an asset is taken to have whose source tells no size."""
 
 
 @dataclass
@@ -119,15 +121,26 @@ def _download(provider: Provider, asset: Asset, folder: Path, limit: int) -> tup
 def fetch_ahead(
     records: Iterable[ObjectRecord], job: Job, folder: Path, fields: frozenset[str]
 ) -> Iterator[Fetched]:
-    """Fetches in order, `limits.downloads` at once and at most twice that many ahead."""
+    """Fetches in order, `limits.downloads` at once and at most twice that many ahead.
+
+    What lies on scratch, the one being extracted included, stays below `limits.scratch_bytes`,
+    but for a single asset that is larger.
+    """
     pool = ThreadPoolExecutor(job.limits.downloads, "fetch")
-    waiting: deque[Future[Fetched]] = deque()
+    waiting: deque[tuple[Future[Fetched], int]] = deque()
+    held = 0
     try:
         for record in records:
-            waiting.append(pool.submit(fetch, record, job, folder, fields))
-            if len(waiting) >= 2 * job.limits.downloads:
-                yield waiting.popleft().result()
+            size = record.size if record.size >= 0 else _UNKNOWN_SIZE
+            while waiting and (
+                len(waiting) >= 2 * job.limits.downloads or held + size > job.limits.scratch_bytes
+            ):
+                future, taken = waiting.popleft()
+                yield future.result()
+                held -= taken
+            waiting.append((pool.submit(fetch, record, job, folder, fields), size))
+            held += size
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

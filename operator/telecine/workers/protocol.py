@@ -62,7 +62,9 @@ class Limits:
     scratch: Path | None = None
     asset_attempts: int = 5
     asset_retry_seconds: float = 60.0
-    max_asset_bytes: int = 1 << 30
+    max_asset_bytes: int = 8 << 30
+    scratch_bytes: int = 8 << 30
+    """Of content fetched ahead; one asset may have them all."""
     downloads: int = 4
     """Downloads at once."""
     describes: int = 16
