@@ -293,6 +293,29 @@ def test_a_joined_broadcast_plays_on(tmp_path: Path) -> None:
     assert frames(events)[-1].time == pytest.approx(5.0, abs=0.4)
 
 
+def test_a_stream_that_appears_on_the_way_disturbs_nothing(tmp_path: Path) -> None:
+    silent = make_film(tmp_path / "a.ts", Clip(seconds=8, video="mpeg2video", audio=""))
+    loud = make_film(tmp_path / "b.ts", Clip(video="mpeg2video", audio="mp2"))
+    joined = tmp_path / "c.ts"
+    # More than libavformat looks at before it tells what there is.
+    joined.write_bytes(silent.read_bytes() * 80 + loud.read_bytes() + silent.read_bytes() * 20)
+    events = told(joined, MediaRequest(start=600.0))
+    assert isinstance(events[0], Probe)
+    assert events[0].streams == 1
+    assert len(frames(events)) > 20
+
+
+def test_sound_that_comes_late_in_a_broadcast_is_heard(tmp_path: Path) -> None:
+    silent = make_film(tmp_path / "a.ts", Clip(seconds=8, video="mpeg2video", audio=""))
+    loud = make_film(tmp_path / "b.ts", Clip(video="mpeg2video", audio="mp2"))
+    joined = tmp_path / "c.ts"
+    joined.write_bytes(silent.read_bytes() * 80 + loud.read_bytes())
+    events = told(joined, MediaRequest(start=600.0))
+    begin, end = beeps(samples(events, start=600.0))
+    assert begin == pytest.approx(41, abs=6)
+    assert end - begin == pytest.approx(0.5, abs=0.06)
+
+
 def test_a_cover_of_an_album_is_no_film(tmp_path: Path) -> None:
     sound = make_film(tmp_path / "a.mp3", Clip(video="", audio="libmp3lame"))
     covered = tmp_path / "b.mp3"

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 DISCONTINUOUS = frozenset({"mpegts", "mpeg"})
 """Formats whose clock may start anew in the middle (ISO 13818-1, 2.4.3.5)."""
-_JUMP = 10.0
-"""Seconds that two packets in a row can honestly be apart."""
+_AHEAD, _BACK = 10.0, 3.0
+"""Seconds by which a packet can honestly be ahead of the one before it, or behind it."""
 
 
 class Clock:
@@ -27,7 +27,7 @@ class Clock:
             return
         unit = float(packet.time_base)
         at = stamp * unit + self._shift
-        if self._last is not None and abs(at - self._last) > _JUMP:
+        if self._last is not None and not -_BACK <= at - self._last <= _AHEAD:
             self._shift += self._last - at
             at = self._last
         self._last = at

@@ -139,7 +139,7 @@ def choose(container: InputContainer, request: MediaRequest) -> Chosen:
         MediaError: NoUsableStreams: there is neither picture nor sound that can be decoded.
     """
     video = _best([s for s in container.streams.video if _is_film(s)])
-    audio = _best([s for s in container.streams.audio if _decodable(s) and s.codec_context.rate])
+    audio = _best([s for s in container.streams.audio if _decodable(s)])
     if video is None and audio is None:
         raise MediaError("NoUsableStreams", _unusable(container))
     texts = _by_language(container, audio.language if audio is not None else None)

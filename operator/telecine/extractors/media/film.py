@@ -181,6 +181,9 @@ class _Film:
             if self._request.start > 0 and self._form in _SEEKABLE:
                 self._container.seek(int((self._request.start + self._origin) * 1e6))
             yield from self._container.demux(self._chosen)
+        except IndexError:
+            # PyAV (18) trips over streams that appeared on the way, when it has read the last.
+            return
         except MemoryError:
             raise
         except FFmpegError as error:

@@ -3,6 +3,7 @@ only."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from math import ceil
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _LOOKS_PER_SECOND = 10.0
 """How often accurate mode looks for a cut, which is how exactly it knows its time."""
 _ROUNDING = 0.001
+_MOST_THREADS = 4
+"""Each keeps frames of its own, which count against the limit on memory."""
 
 
 class FrameReader(Protocol):
@@ -47,6 +50,7 @@ def frame_reader(
     options = {"max_pixels": str(limits.max_pixels)}
     if request.frames == "accurate":
         context.thread_type = "AUTO"
+        context.thread_count = min(os.cpu_count() or 1, _MOST_THREADS)
         context.options = {**options, "skip_loop_filter": "all", "skip_frame": "noref"}
         return SampledFrames(stream, request, limits, origin)
     # Threads would hold back frames for as many packets, and key packets are far apart.
@@ -77,7 +81,8 @@ class _Telling:
         if self._told > self._limits.max_frames:
             raise MediaError(
                 "TooManyFrames",
-                f"it has more than {self._limits.max_frames:,} frames to look at by {time:.0f} s",
+                f"it has more than {self._limits.max_frames:,} frames to look at by {time:.0f} s; "
+                "cut it into parts",
             )
         # A steady grid, whatever the times of frames.
         self._due += self._interval * max(ceil((time - self._due + _ROUNDING) / self._interval), 0)

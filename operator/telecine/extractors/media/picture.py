@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from io import FileIO
 from typing import TYPE_CHECKING, Any
@@ -93,7 +95,20 @@ def _open(file: FileIO, form: str, limits: MediaLimits) -> Image.Image:
     return picture
 
 
-_DAMAGE = (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError)
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 """What Pillow's parsers raise over malformed files; MemoryError is told apart."""
 
 

@@ -40,7 +40,9 @@ class Decoder:
         """
         self._limits = limits
         self._waited = 0.0
-        self._complaints, stderr = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._complaints, stderr = os.pipe()
+        for end in (self._complaints, stderr):
+            os.set_blocking(end, False)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-B", *arguments, json.dumps(order)],
@@ -62,8 +64,8 @@ class Decoder:
         self._pipe = self._process.stdout.fileno()
         self._poll = select.poll()
         self._poll.register(self._pipe, select.POLLIN)
-        # More than a user's share of pipe memory is refused; the usual 64 KiB does too.
-        with contextlib.suppress(OSError):
+        # Linux's alone, and refused beyond a user's share of pipe memory; 64 KiB do, too.
+        with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     @property
