@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
+import textwrap
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -82,6 +85,45 @@ def test_colours_are_right_in(tmp_path: Path, ending: str, mode: str, form: str)
     assert frame.pixels.shape == (40, 80, 3)
     assert frame.pixels[20, 10].tolist() == pytest.approx(LEFT, abs=40)
     assert frame.pixels[20, 70].tolist() == pytest.approx(RIGHT, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("ending", "form"),
+    [
+        ("jpg", "JPEG"),
+        ("png", "PNG"),
+        ("gif", "GIF"),
+        ("webp", "WEBP"),
+        ("tif", "TIFF"),
+        ("bmp", "BMP"),
+        ("jp2", "JPEG2000"),
+        ("heic", "HEIF"),
+        ("avif", "AVIF"),
+    ],
+)
+def test_nothing_is_imported_once_the_decoder_is_confined(
+    tmp_path: Path, ending: str, form: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Camera", 6
+    path = tmp_path / f"a.{ending}"
+    halves().save(path, **({"exif": exif.tobytes()} if form not in {"GIF", "BMP"} else {}))
+    code = f"""
+        import sys
+        from io import FileIO
+        from telecine.extractors.media import decoder, picture
+        from telecine.extractors.media.events import MediaRequest
+        from telecine.extractors.media.limits import MediaLimits
+        picture.load({form!r})
+        before = set(sys.modules)
+        file = FileIO({str(path)!r})
+        list(picture.picture_events(file, {form!r}, MediaRequest(), MediaLimits()))
+        print(sorted(set(sys.modules) - before))
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout.decode().strip() == "[]"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -22,7 +22,7 @@ def main(order: dict[str, Any]) -> None:
     sandbox.bind_to(order["parent"])
     limits = MediaLimits(**order["limits"])
     try:
-        _load(order["kind"])
+        _load(order["kind"], order["format"])
     except ImportError as error:
         message = f"{error.name or error} is not installed here"
         wire.send(_OUTPUT, "unavailable", {"message": message})
@@ -38,9 +38,9 @@ def main(order: dict[str, Any]) -> None:
         wire.send(_OUTPUT, "fault", {"reason": "DecoderOutOfMemory", "message": _no_memory(limits)})
 
 
-def _load(kind: str) -> None:
+def _load(kind: str, form: str) -> None:
     if kind == "picture":
-        picture.load()
+        picture.load(form)
     else:
         film.load()
 

@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from importlib import import_module
 from io import FileIO
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,28 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+_IMPORTED_WHEN_USED = (
+    "numpy",
+    "PIL.BmpImagePlugin",
+    "PIL.ExifTags",
+    "PIL.GifImagePlugin",
+    "PIL.Image",
+    "PIL.ImageFile",
+    "PIL.ImageOps",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
+    # It reads the EXIF of all formats.
+    "PIL.TiffImagePlugin",
+)
+"""What Pillow imports in the middle of its work, when no file can be opened."""
+_PLUGINS = {
+    "JPEG": ("PIL.MpoImagePlugin",),
+    "WEBP": ("PIL.WebPImagePlugin",),
+    "AVIF": ("PIL.AvifImagePlugin",),
+    "JPEG2000": ("PIL.Jpeg2KImagePlugin",),
+    "HEIF": ("pillow_heif",),
+}
 _ANIMATIONS = frozenset({"GIF", "WEBP", "PNG", "AVIF"})
 _MOST_TOLD = 8
 _MOST_WALKED = 10_000
@@ -33,18 +56,16 @@ _MOST_WALKED_PIXELS = 2_000_000_000
 _DEEP_GREY = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
 
 
-def load() -> None:
-    """Imports all that decoding needs.
+def load(form: str) -> None:
+    """Imports all that decoding this format needs.
 
     Raises:
         ImportError: something is not installed.
     """
-    import numpy  # noqa: F401
-    import pillow_heif
-    from PIL import ExifTags, Image, ImageChops, ImageOps, ImageSequence  # noqa: F401
-
-    Image.init()
-    pillow_heif.register_heif_opener()
+    for module in (*_IMPORTED_WHEN_USED, *_PLUGINS.get(form, ())):
+        import_module(module)
+    if form == "HEIF":
+        import_module("pillow_heif").register_heif_opener()
 
 
 def picture_events(

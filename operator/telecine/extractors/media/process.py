@@ -45,7 +45,7 @@ class Decoder:
             os.set_blocking(end, False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-B", *arguments, json.dumps(order)],
+                [sys.executable, "-I", *arguments, json.dumps(order)],
                 stdin=file,
                 stdout=subprocess.PIPE,
                 # Non-blocking: a decoder that complains without end is not held up by it.
