@@ -161,3 +161,27 @@ def test_a_path_that_is_not_there_is_named_with_its_parameter(load: object, para
 def test_a_folder_that_holds_no_speech_model_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailableError, match="cannot be loaded as a CTranslate2"):
         load_speech_model(str(tmp_path), "cpu")
+
+
+def test_text_is_read_with_models_of_a_directory(tmp_path: Path) -> None:
+    import rapidocr_onnxruntime
+
+    packaged = Path(rapidocr_onnxruntime.__file__).parent / "models"
+    (tmp_path / "rec.onnx").symlink_to(packaged / "ch_PP-OCRv4_rec_infer.onnx")
+    (tmp_path / "det.onnx").symlink_to(packaged / "ch_PP-OCRv4_det_infer.onnx")
+    recognizer = load_text_recognizer(str(tmp_path))
+    assert recognizer is load_text_recognizer(str(tmp_path))
+    assert recognizer is not load_text_recognizer()
+    picture = np.asarray(text_picture("Harbour Museum", font_size=36))
+    assert [line.text for line in recognizer.read(picture)] == ["Harbour Museum"]
+
+
+def test_a_directory_without_a_recognizer_is_said() -> None:
+    with pytest.raises(ModelUnavailableError, match=r"rec\.onnx.*ocr_model"):
+        load_text_recognizer("/no/such/model")
+
+
+def test_a_recognizer_that_is_no_model_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rec.onnx").write_bytes(b"not a model")
+    with pytest.raises(ModelUnavailableError, match="cannot be loaded"):
+        load_text_recognizer(str(tmp_path))

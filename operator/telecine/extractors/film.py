@@ -159,7 +159,8 @@ class _Film:
                 yield from self._segment(span)
         if self.hearing is not None:
             self.hearing.finish()
-        for span in self.splitter.finish(max(self.decoded, self.probe.duration)):
+        # What was decoded counts: a header may claim hours that are not there.
+        for span in self.splitter.finish(self.decoded or self.probe.duration):
             yield from self._segment(span)
         yield self._whole()
 
@@ -263,14 +264,15 @@ class _Film:
         summary, probe = self.summary, self.probe
         language = self.hearing.language if self.hearing is not None else self.language
         told = summary.transcript
+        end = round(self.decoded or probe.duration, 3)
         step = max(-(-len(told) // _SAMPLES), 1)
         return Document(
             text="",
             properties={
                 "kind": "whole",
                 "start_time": 0.0,
-                "end_time": round(max(self.decoded, probe.duration), 3),
-                "duration": round(max(self.decoded, probe.duration), 3),
+                "end_time": end,
+                "duration": end,
                 "language": language if told else "",
                 "transcription": " ".join(told)[:_MOST_TEXT],
                 "width": probe.width,

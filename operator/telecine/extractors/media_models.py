@@ -42,7 +42,8 @@ class MediaModels:
 
         if not self.given.run_ocr:
             return None
-        return self._or_off("ocr", None, load_text_recognizer)
+        named = self.given.ocr_model
+        return self._or_off("ocr", named, lambda: load_text_recognizer(named))
 
     def visual(self) -> VisualModel | None:
         from telecine.extractors.visual import load_visual_model

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from telecine.extractors.loading import Loaded, ModelUnavailableError, told
@@ -15,9 +16,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _INSTALL = "pip install 'telecine[media]'"
+_FILES = {
+    "rec_model_path": "rec.onnx",
+    "det_model_path": "det.onnx",
+    "cls_model_path": "cls.onnx",
+    "rec_keys_path": "keys.txt",
+}
 _LEAST_SCORE = 0.6
 _SMALLEST, _MOST_LARGER = 640, 3.0
 """Pixels of the longer side to which small pictures are enlarged, and how far at most."""
+_LEAST_SIDE = 8
+"""Pixels: no letter is smaller."""
+_THINNEST = 3
+"""Times that the longer side may be the shorter one. Thinner pictures get a margin: the detector
+enlarges the shorter side to 736 pixels, which would cost a strip of 1280 x 20 a minute."""
 _GAP = 0.28
 """Share of the letters' height from which an empty column between two of them is a space."""
 _INK = 0.35
@@ -47,29 +59,39 @@ class TextRecognizer:
     def read(self, pixels: NDArray[np.uint8]) -> list[Line]:
         """The lines of a picture, RGB (H, W, 3) uint8, in reading order."""
         height, width = pixels.shape[:2]
-        if min(height, width) < 8:
+        if min(height, width) < _LEAST_SIDE:
             return []
         import cv2
 
         scale = min(max(_SMALLEST / max(height, width), 1.0), _MOST_LARGER)
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        left, top = (max(-(-max(height, width) // _THINNEST) - n, 0) // 2 for n in (width, height))
+        if left or top:
+            bgr = cv2.copyMakeBorder(bgr, top, top, left, left, cv2.BORDER_REPLICATE)
         if scale > 1:
             bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
         with self._mutex:
             found, _ = self._engine(bgr, return_word_box=True)
         grey: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-        shape = (width * scale, height * scale)
+        place = (left, top, width, height)
         return in_reading_order(
             [
-                Line(spaced(letters, boxes, grey), float(score), _box(corners, shape))
+                Line(spaced(letters, boxes, grey), float(score), _box(corners, scale, place))
                 for corners, _text, score, boxes, letters, *_ in found or []
                 if float(score) >= _LEAST_SCORE and len(letters) > 1
             ]
         )
 
 
-def _box(corners: Any, shape: tuple[float, float]) -> tuple[float, float, float, float]:
-    xs, ys = [c[0] / shape[0] for c in corners], [c[1] / shape[1] for c in corners]
+def _box(
+    corners: Any, scale: float, place: tuple[int, int, int, int]
+) -> tuple[float, float, float, float]:
+    """Corners in an enlarged picture with margins as shares of the picture at `place` in it."""
+    left, top, width, height = place
+    xs, ys = (
+        [min(max((float(corner[axis]) / scale - start) / length, 0.0), 1.0) for corner in corners]
+        for axis, start, length in ((0, left, width), (1, top, height))
+    )
     return (min(xs), min(ys), max(xs), max(ys))
 
 
@@ -126,19 +148,47 @@ def in_reading_order(lines: list[Line]) -> list[Line]:
 _loaded: Loaded[TextRecognizer] = Loaded()
 
 
-def load_text_recognizer() -> TextRecognizer:
-    """Raises ModelUnavailableError: rapidocr-onnxruntime is missing or cannot be loaded."""
-    return _loaded.get("rapidocr", "cpu", _load)
+def load_text_recognizer(model: str | None = None) -> TextRecognizer:
+    """RapidOCR with the models of its package, or with those of a directory.
+
+    A directory holds PaddleOCR models in ONNX: `rec.onnx`, and where they differ from the
+    package's `det.onnx`, `cls.onnx` and `keys.txt` (the characters, one a line, where `rec.onnx`
+    does not carry them).
+
+    Raises:
+        ModelUnavailableError: rapidocr-onnxruntime is missing, or a model cannot be loaded.
+    """
+    name = (model or "").strip()
+    return _loaded.get(name, "cpu", lambda: _load(name))
 
 
-def _load() -> TextRecognizer:
+def _load(name: str) -> TextRecognizer:
+    given = _files(Path(name).expanduser()) if name else {}
     try:
         from rapidocr_onnxruntime import RapidOCR
-
-        threads = len(os.sched_getaffinity(0))
-        return TextRecognizer(RapidOCR(intra_op_num_threads=threads, inter_op_num_threads=1))
     except ImportError as error:
         # OpenCV needs system libraries (libGL) that a lean image may lack.
         raise ModelUnavailableError(
             f"text recognition: {told(error)}; install it with: {_INSTALL}"
         ) from error
+    threads = len(os.sched_getaffinity(0))
+    try:
+        engine = RapidOCR(intra_op_num_threads=threads, inter_op_num_threads=1, **given)
+    except Exception as error:  # those of ONNX Runtime and of files share no base class
+        raise ModelUnavailableError(
+            f"text recognition {name or 'of the package'}: its models cannot be loaded "
+            f"({told(error)}); give parameter ocr_model a directory with PaddleOCR models in ONNX"
+        ) from error
+    return TextRecognizer(engine)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Options of RapidOCR for the files that are there."""
+    if not (folder / "rec.onnx").is_file():
+        raise ModelUnavailableError(
+            f"text recognition {folder}: there is no rec.onnx in such a directory on the worker; "
+            "mount the model there, or leave parameter ocr_model out"
+        )
+    return {
+        option: str(folder / file) for option, file in _FILES.items() if (folder / file).is_file()
+    }

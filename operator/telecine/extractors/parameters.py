@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from telecine.extractors import models
 
@@ -47,6 +47,9 @@ class MediaParameters(Parameters):
     visual_model: ModelName | None = None
     """Embeds pictures and texts into one space (CLIP, SigLIP). None: clip-ViT-B-32 where it can
     be had, otherwise pictures only find pictures."""
+    ocr_model: ModelName | None = None
+    """A directory with PaddleOCR models in ONNX: rec.onnx and, where they differ from those of
+    rapidocr-onnxruntime, det.onnx, cls.onnx and keys.txt."""
     device: Device = "auto"
     run_ocr: bool = True
     """Read the text in pictures and key frames."""
@@ -88,6 +91,8 @@ class MultimodalParameters(MediaParameters):
     """Take the source's own captions, when it has any, instead of transcribing."""
     speech_model: ModelName | None = None
     """A faster-whisper model. None: base."""
+    run_video_description: bool = False
+    """Known from the reference system; true is refused, there is no such model here yet."""
     accurate: bool = False
     """Decode more than key frames: finds every cut, and takes about ten times as long."""
     frames_per_segment: Annotated[int, Field(ge=1, le=30)] = 3
@@ -98,6 +103,13 @@ class MultimodalParameters(MediaParameters):
     chunk_overlap: Annotated[int, Field(ge=0)] = 100
     """Of texts, as of text_extractor."""
     json_fields: list[str] | None = None
+
+    @field_validator("run_video_description")
+    @classmethod
+    def _not_yet(cls, given: bool) -> bool:
+        if given:
+            raise ValueError("this version describes no films; leave it false")
+        return given
 
 
 class ImageParameters(MediaParameters):
