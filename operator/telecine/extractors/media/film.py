@@ -142,6 +142,7 @@ class _Film:
         self._clock = Clock() if form in DISCONTINUOUS else None
         self._reached = 0.0
         self._told = 0
+        self._looked_at = 0.0
         self._position = request.start
         self._position_told_at = time.monotonic()
         self._damaged = 0
@@ -230,11 +231,17 @@ class _Film:
 
     def _progress(self) -> Iterator[Event]:
         """Now and then where decoding is; a sound that is missing for long becomes silence."""
+        now = time.monotonic()
+        if (
+            self._reached - self._looked_at < _POSITION_SECONDS
+            and now - self._position_told_at < _POSITION_CLOCK
+        ):
+            return
+        self._looked_at = self._reached
         if self._sound is not None and self._video in self._chosen:
             yield from self._sound.fill(self._reached - _APART)
         ends = [reader.until for reader in (self.frames, self._sound) if reader is not None]
         position = max(min(ends, default=self._reached), self._reached - _APART, self._position)
-        now = time.monotonic()
         if (
             position - self._position >= _POSITION_SECONDS
             or now - self._position_told_at >= _POSITION_CLOCK
