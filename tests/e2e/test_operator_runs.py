@@ -255,7 +255,10 @@ def test_a_model_that_was_named_and_is_not_there_fails_the_run_and_says_so(
     resources.create("Bucket", shelf.name, spec)
     resources.create("Connection", shelf.name, local(shelf.folder))
     shelf.create_sync()
-    eventually(lambda: shelf.ready().get("reason") == "ModelUnavailable", what="the reason")
-    record = shelf.status()["history"][0]
-    assert record["phase"] == "FAILED"
-    assert "/no/such/model" in record["message"]
+    try:
+        eventually(lambda: shelf.ready().get("reason") == "ModelUnavailable", what="the reason")
+        record = shelf.status()["history"][0]
+        assert record["phase"] == "FAILED"
+        assert "/no/such/model" in record["message"]
+    finally:
+        shelf.delete()  # it would try again and again, beside the tests that follow
