@@ -69,7 +69,7 @@ class KilledAt(Guard):
 
 
 def planned(world: World) -> tuple[Job, int]:
-    job, recorder = world.job(), Recorder()
+    job, recorder = world.job(deleteLimitPercent=100), Recorder()
     run_sync(job, Free(), recorder, contextlib.nullcontext)
     return job, recorder.chunks
 
