@@ -8,19 +8,16 @@ enough to be put together here from the weights themselves. Every other model ta
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from telecine.extractors.onnx_graph import MICROSOFT, Builder, session
+
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from onnx import ModelProto
-    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
-    Weights = dict[str, NDArray[np.float32]]
+    from telecine.extractors.onnx_graph import Weights
 
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _PREFIXES = ("", "bert.")
@@ -32,9 +29,6 @@ _LENGTHS = (
 """Where the longest input in tokens is told."""
 _ACTIVATIONS = frozenset({"gelu"})
 _QUERY_PROMPTS, _DOCUMENT_PROMPTS = ("query",), ("document", "passage", "corpus")
-_OPSET, _MS_OPSET = 17, 1
-_MICROSOFT = "com.microsoft"
-"""Domain of ONNX Runtime's own fused operators."""
 
 
 def reads(folder: Path) -> bool:
@@ -87,7 +81,7 @@ class BertEncoder:
         self.dimensions = int(config["hidden_size"])
         self._prompts = _prompts(folder)
         self._tokenizer = _tokenizer(folder, config)
-        self._session = _session(_graph(_weights(folder), config, pooling))
+        self._session = session(_graph(_weights(folder), config, pooling))
 
     def encode(
         self, texts: Sequence[str], *, prompt: str = "", batch_size: int = 32, query: bool = False
@@ -155,44 +149,14 @@ def _weights(folder: Path) -> Weights:
     }
 
 
-def _session(model: ModelProto) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-
-
-class _Builder:
-    """Nodes and weights of a graph in the making; each method returns its output's name."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.weights, self.nodes, self.constants = weights, [], {}  # type: ignore[var-annotated]
-
-    def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        from onnx import helper
-
-        output = f"t{len(self.nodes)}"
-        made = helper.make_node(op, list(inputs), [output], domain=domain, **attributes)
-        self.nodes.append(made)
-        return output
-
-    def constant(self, value: Any) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = value
-        return name
-
+class _Builder(Builder):
     def weight(self, name: str, *, transposed: bool = False) -> str:
         value = self.weights[name]
         return self.constant(value.T.copy() if transposed else value)
 
-    def dense(self, inputs: str, name: str, *, bias: bool = True) -> str:
-        """x W^T, as torch's Linear has its weights."""
-        product = self.node("MatMul", inputs, self.weight(f"{name}.weight", transposed=True))
-        return self.node("Add", product, self.weight(f"{name}.bias")) if bias else product
+    def product(self, inputs: str, name: str) -> str:
+        """x W^T, as torch's Linear has its weights; the bias is left to the operator after it."""
+        return self.node("MatMul", inputs, self.weight(f"{name}.weight", transposed=True))
 
     def normalized(self, inputs: str, name: str, epsilon: float) -> str:
         weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"))
@@ -203,13 +167,13 @@ class _Builder:
         weights = (self.weight(f"{name}.weight"), self.weight(f"{name}.bias"), self.weight(bias))
         return self.node(
             "SkipLayerNormalization",
-            inputs, residual, *weights, domain=_MICROSOFT, epsilon=epsilon,
+            inputs, residual, *weights, domain=MICROSOFT, epsilon=epsilon,
         )  # fmt: skip
 
 
-def _graph(weights: Weights, config: Any, pooling: str) -> ModelProto:
+def _graph(weights: Weights, config: Any, pooling: str) -> bytes:
     """Token ids and mask in, unit vectors out."""
-    from onnx import TensorProto, helper, numpy_helper
+    import numpy as np
 
     build = _Builder(weights)
     hidden = _embedded(build, float(config["layer_norm_eps"]))
@@ -217,19 +181,10 @@ def _graph(weights: Weights, config: Any, pooling: str) -> ModelProto:
         hidden = _layer(build, f"encoder.layer.{number}", hidden, config)
     pooled = _pooled(build, hidden, pooling)
     length = build.node("ReduceL2", pooled, axes=[1], keepdims=1)
-    build.node("Div", pooled, build.node("Max", length, build.constant(_float(1e-12))))
-    graph = helper.make_graph(
-        build.nodes,
-        "bert",
-        [
-            helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"]),
-            helper.make_tensor_value_info("mask", TensorProto.INT32, ["batch", "length"]),
-        ],
-        [helper.make_tensor_value_info(build.nodes[-1].output[0], TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in build.constants.items()],
-    )
-    sets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, _MS_OPSET)]
-    return helper.make_model(graph, opset_imports=sets, ir_version=8)
+    least = build.constant(np.array(1e-12, np.float32))
+    build.node("Div", pooled, build.node("Max", length, least))
+    shape = ("batch", "length")
+    return build.model("bert", ids=(np.int64, shape), mask=(np.int32, shape))
 
 
 def _embedded(build: _Builder, epsilon: float) -> str:
@@ -258,15 +213,15 @@ def _layer(build: _Builder, name: str, hidden: str, config: Any) -> str:
     attended = build.node(
         "Attention",
         hidden, build.constant(matrix), build.constant(bias), "mask",
-        domain=_MICROSOFT, num_heads=int(config["num_attention_heads"]),
+        domain=MICROSOFT, num_heads=int(config["num_attention_heads"]),
     )  # fmt: skip
-    dense = build.dense(attended, f"{name}.attention.output.dense", bias=False)
+    dense = build.product(attended, f"{name}.attention.output.dense")
     norm = f"{name}.attention.output.LayerNorm"
     hidden = build.added(dense, hidden, norm, f"{name}.attention.output.dense.bias", epsilon)
-    inner = build.dense(hidden, f"{name}.intermediate.dense", bias=False)
+    inner = build.product(hidden, f"{name}.intermediate.dense")
     bias_name = build.weight(f"{name}.intermediate.dense.bias")
-    inner = build.node("BiasGelu", inner, bias_name, domain=_MICROSOFT)
-    dense = build.dense(inner, f"{name}.output.dense", bias=False)
+    inner = build.node("BiasGelu", inner, bias_name, domain=MICROSOFT)
+    dense = build.product(inner, f"{name}.output.dense")
     norm = f"{name}.output.LayerNorm"
     return build.added(dense, hidden, norm, f"{name}.output.dense.bias", epsilon)
 
@@ -285,9 +240,3 @@ def _ints(*values: int) -> Any:
     import numpy as np
 
     return np.array(values, np.int64)
-
-
-def _float(value: float) -> Any:
-    import numpy as np
-
-    return np.array(value, np.float32)

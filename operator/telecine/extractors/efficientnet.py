@@ -7,15 +7,13 @@ no squeeze and excitation, ReLU6 throughout, stem and head of fixed size.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from telecine.extractors.loading import made_once
+from telecine.extractors.onnx_graph import Builder
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Weights = dict[str, NDArray[np.float32]]
+    from telecine.extractors.onnx_graph import Weights
 
 #: Repeats, kernel, stride and expansion of each stage (table 1 of the paper).
 _STAGES = (
@@ -28,7 +26,6 @@ _STAGES = (
     (1, 3, 1, 6),
 )
 _EPSILON = 1e-3
-_OPSET = 17
 
 
 def network(weights: Path) -> bytes:
@@ -53,24 +50,7 @@ def _read(path: Path) -> Weights:
     return {name: value.numpy() for name, value in loaded.items() if value.is_floating_point()}
 
 
-class _Builder:
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
-
-    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        output = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [output], **attributes))
-        return output
-
-    def constant(self, value: Any) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = value
-        return name
-
+class _Builder(Builder):
     def convolved(
         self, x: str, name: str, norm: str, *, stride: int = 1, active: bool = True
     ) -> str:
@@ -100,7 +80,7 @@ class _Builder:
 
 
 def _write(weights: Weights, path: Path) -> None:
-    from onnx import TensorProto, helper, numpy_helper
+    import numpy as np
 
     build = _Builder(weights)
     x = build.convolved("pictures", "_conv_stem", "_bn0", stride=2)
@@ -112,15 +92,8 @@ def _write(weights: Weights, path: Path) -> None:
     x = build.convolved(x, "_conv_head", "_bn1")
     x = build.node("Flatten", build.node("GlobalAveragePool", x))
     build.node("LpNormalization", x, axis=1, p=2)
-    graph = helper.make_graph(
-        build.nodes,
-        "efficientnet_lite0",
-        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["batch", 3, 224, 224])],
-        [helper.make_tensor_value_info(build.nodes[-1].output[0], TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in build.constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
+    shape = ("batch", 3, 224, 224)
+    path.write_bytes(build.model("efficientnet_lite0", pictures=(np.float32, shape)))
 
 
 def _block(build: _Builder, x: str, name: str, stride: int, expansion: int) -> str:

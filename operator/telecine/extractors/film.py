@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from telecine.extractors.image_extractor import (
     frames_as_documents,
     limits_of,
     not_a_picture,
+    opened,
     picture_request,
 )
 from telecine.extractors.media_models import MediaModels
@@ -44,16 +44,10 @@ def film_documents(
     Raises:
         ExtractionError: nothing of it can be decoded, or it is over a limit; permanent.
     """
-    from telecine.extractors.media.events import Probe
-    from telecine.extractors.media.reader import read_media
-
     still = content.blob_type is BlobType.IMAGE
     request = picture_request() if still else _request(given)
     limits = limits_of(given, duration=given.max_duration)
-    with closing(read_media(content.path, content.name, request, limits)) as events:
-        probe = next(events)
-        if not isinstance(probe, Probe):
-            raise RuntimeError("a decoder tells first what the file is")
+    with opened(content, request, limits) as (probe, events):
         if probe.kind == "picture":
             yield from frames_as_documents(probe, events, given, models)
         elif still:
@@ -140,6 +134,11 @@ class _Film:
         self.decoded = 0.0
         self.damage = ""
         self.summary = _Summary()
+
+    @property
+    def spoken(self) -> str:
+        """The language as far as it is known."""
+        return self.hearing.language if self.hearing is not None else self.language
 
     def _splitter(self) -> Splitter:
         method = SplitMethod(self.given.split_method)
@@ -239,7 +238,6 @@ class _Film:
     def _spoken(
         self, number: int, span: Span, frames: list[Seen], sentences: list[Sentence], text: str
     ) -> Document:
-        language = self.hearing.language if self.hearing is not None else self.language
         embed = text and self.given.run_transcription_embedding
         words = [word for s in sentences for word in s.words]
         return Document(
@@ -250,7 +248,7 @@ class _Film:
                 "start_time": round(span.start, 3),
                 "end_time": round(span.end, 3),
                 "transcription": text,
-                "language": language if text else "",
+                "language": self.spoken if text else "",
                 "sentences": json.dumps([[s.start, s.end, s.text] for s in sentences]),
                 "words": json.dumps(words) if words else "",
                 "key_frames": json.dumps([round(s.time, 3) for s in frames]),
@@ -262,7 +260,6 @@ class _Film:
 
     def _whole(self) -> Document:
         summary, probe = self.summary, self.probe
-        language = self.hearing.language if self.hearing is not None else self.language
         told = summary.transcript
         end = round(self.decoded or probe.duration, 3)
         step = max(-(-len(told) // _SAMPLES), 1)
@@ -273,7 +270,7 @@ class _Film:
                 "start_time": 0.0,
                 "end_time": end,
                 "duration": end,
-                "language": language if told else "",
+                "language": self.spoken if told else "",
                 "transcription": " ".join(told)[:_MOST_TEXT],
                 "width": probe.width,
                 "height": probe.height,

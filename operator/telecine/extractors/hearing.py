@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from telecine.extractors.media.events import SAMPLE_RATE
 from telecine.extractors.splitting import Span
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from telecine.extractors.speech import SpeechModel, Transcript, Word
 
-RATE = 16_000
 _PIECE, _SEARCH = 150, 15
 """Seconds of sound transcribed at once, and of its end in which the quietest moment is cut."""
 _QUIET = 0.2
@@ -65,13 +65,13 @@ class Hearing:
     @property
     def until(self) -> float:
         """Seconds up to which everything said is known."""
-        return self._start / RATE
+        return self._start / SAMPLE_RATE
 
     def add(self, samples: NDArray[np.float32]) -> None:
         """Takes the next samples, and transcribes when a piece is whole."""
         self._pieces.append(samples)
         self._length += len(samples)
-        while self._length >= (_PIECE + _SEARCH) * RATE:
+        while self._length >= (_PIECE + _SEARCH) * SAMPLE_RATE:
             self._transcribe(self._quietest())
 
     def finish(self) -> None:
@@ -90,8 +90,8 @@ class Hearing:
         import numpy as np
 
         sound = self._whole()
-        low, step = (_PIECE - _SEARCH) * RATE, int(_QUIET * RATE)
-        end = low + (min(len(sound), (_PIECE + _SEARCH) * RATE) - low) // step * step
+        low, step = (_PIECE - _SEARCH) * SAMPLE_RATE, int(_QUIET * SAMPLE_RATE)
+        end = low + (min(len(sound), (_PIECE + _SEARCH) * SAMPLE_RATE) - low) // step * step
         windows = np.square(sound[low:end]).reshape(-1, step).mean(axis=1)
         return low + int(windows.argmin()) * step + step // 2
 
@@ -106,7 +106,7 @@ class Hearing:
     def _transcribe(self, length: int) -> None:
         sound = self._whole()
         piece, rest = sound[:length], sound[length:]
-        offset = self._start / RATE
+        offset = self._start / SAMPLE_RATE
         self._start += length
         self._pieces, self._length = [rest], len(rest)
         if self.until <= self._known_until:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -75,14 +75,8 @@ class ImageExtractor:
         Raises:
             ExtractionError: the picture cannot be decoded, or is over a limit; all permanent.
         """
-        from telecine.extractors.media.events import Probe
-        from telecine.extractors.media.reader import read_media
-
         limits = limits_of(self.parameters)
-        with closing(read_media(content.path, content.name, picture_request(), limits)) as events:
-            probe = next(events)
-            if not isinstance(probe, Probe):
-                raise RuntimeError("a decoder tells first what the file is")
+        with opened(content, picture_request(), limits) as (probe, events):
             if probe.kind != "picture":
                 raise not_a_picture(content, probe)
             yield from frames_as_documents(probe, events, self.parameters, self.models)
@@ -107,6 +101,21 @@ def limits_of(given: MediaParameters, *, duration: int = 0) -> MediaLimits:
         max_seconds=float(given.max_seconds),
         max_memory=given.max_memory_mib << 20,
     )
+
+
+@contextmanager
+def opened(
+    content: Content, request: MediaRequest, limits: MediaLimits
+) -> Iterator[tuple[Probe, Iterator[Event]]]:
+    """What a medium is, and then what is in it; its decoder is gone after the block."""
+    from telecine.extractors.media.events import Probe
+    from telecine.extractors.media.reader import read_media
+
+    with closing(read_media(content.path, content.name, request, limits)) as events:
+        probe = next(events)
+        if not isinstance(probe, Probe):
+            raise RuntimeError("a decoder tells first what the file is")
+        yield probe, events
 
 
 def picture_request() -> MediaRequest:
@@ -187,9 +196,9 @@ def text_query(models: MediaModels, text: str, names: Sequence[str]) -> dict[str
 
 
 def picture_query(models: MediaModels, pixels: Any) -> dict[str, Vector]:
-    from telecine.extractors.seeing import shrunk
+    from telecine.extractors.seeing import for_models
 
-    small = shrunk(pixels, shortest=288)
+    small = for_models(pixels)
     visual = models.visual()
     if visual is not None:
         return {"visual": visual.embed_pictures([small])[0]}

@@ -151,6 +151,11 @@ def no_gpu(what: str) -> ModelUnavailableError:
     )
 
 
+def cores() -> int:
+    """Processors that this process may use: as many threads as a model takes."""
+    return len(os.sched_getaffinity(0))
+
+
 def is_path(name: str) -> bool:
     """Whether a model's name is meant as a directory."""
     return name.startswith(("/", "./", "../", "~"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from telecine.extractors.loading import Loaded, ModelUnavailableError, told
+from telecine.extractors.loading import Loaded, ModelUnavailableError, cores, told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,9 +170,8 @@ def _load(name: str) -> TextRecognizer:
         raise ModelUnavailableError(
             f"text recognition: {told(error)}; install it with: {_INSTALL}"
         ) from error
-    threads = len(os.sched_getaffinity(0))
     try:
-        engine = RapidOCR(intra_op_num_threads=threads, inter_op_num_threads=1, **given)
+        engine = RapidOCR(intra_op_num_threads=cores(), inter_op_num_threads=1, **given)
     except Exception as error:  # those of ONNX Runtime and of files share no base class
         raise ModelUnavailableError(
             f"text recognition {name or 'of the package'}: its models cannot be loaded "

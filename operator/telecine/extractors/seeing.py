@@ -44,12 +44,17 @@ def look(
 ) -> Seen:
     """Reads what is written in a picture, and makes it small."""
     text = written(recognizer.read(pixels)) if recognizer is not None else ""
-    small = shrunk(pixels, shortest=_FOR_MODELS)
+    small = for_models(pixels)
     return Seen(time, text, small, thumbnail_of(small) if thumbnail else "")
 
 
 def written(lines: list[Line]) -> str:
     return "\n".join(line.text.strip() for line in lines if line.text.strip())
+
+
+def for_models(pixels: Pixels) -> Pixels:
+    """The picture as small as visual models want it."""
+    return shrunk(pixels, shortest=_FOR_MODELS)
 
 
 def shrunk(pixels: Pixels, *, shortest: int = 0, longest: int = 0) -> Pixels:

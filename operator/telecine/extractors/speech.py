@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from telecine.extractors.loading import (
     Loaded,
     ModelUnavailableError,
+    cores,
     hub_is_reachable,
     is_path,
     made_once,
@@ -138,7 +138,6 @@ def _load(name: str, device: str) -> SpeechModel:
     if device == "cuda" and not get_cuda_device_count():
         raise no_gpu(f"speech model {shown}")
     source = _source(name)
-    threads = len(os.sched_getaffinity(0))
     try:
         return SpeechModel(
             WhisperModel(
@@ -146,7 +145,7 @@ def _load(name: str, device: str) -> SpeechModel:
                 device=device,
                 # On a CPU that is int8: as few mistakes as float32, in two thirds of its time.
                 compute_type="auto",
-                cpu_threads=threads,
+                cpu_threads=cores(),
                 local_files_only=Path(source).is_dir() or not hub_is_reachable(),
             )
         )

