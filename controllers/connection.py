@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from telecine.api.base import REQUESTED_AT, Phase
 from telecine.api.connection import ConnectionSpec, ConnectionStatus, Provider
 from telecine.execution.resolve import MissingReferenceError, weaviate_settings
 from telecine.index.client import IndexUnavailableError
+from telecine.planning.identity import connection_id
 from telecine.providers.base import ProviderError
 from telecine.providers.registry import available, create, missing_keys
 
@@ -89,7 +89,10 @@ def look(ctx: Context, key: Key, body: Body) -> Seen:
     """
     spec = ConnectionSpec.model_validate(body["spec"])
     status = ConnectionStatus.model_validate(body.get("status") or {})
-    base: dict[str, Any] = {"connectionId": connection_id(key)}
+    ident = connection_id(key.namespace, key.name)
+    base: dict[str, Any] = {"connectionId": ident}
+    if spec.provider is Provider.MUX:
+        base["webhookUrl"] = ctx.settings.webhook_url(spec.provider.value, ident)
     if spec.provider is not Provider.WEAVIATE and spec.provider not in available():
         try:
             create(spec, {})
@@ -245,13 +248,7 @@ def bounded(call: Callable[[], str], seconds: float) -> str:
 
 def spread(key: Key) -> float:
     """A fraction in [0, 1) that is the same for a Connection in every process."""
-    return int(connection_id(key)[-8:], 16) / 2**32
-
-
-def connection_id(key: Key) -> str:
-    """Made from the Connection's name alone, so that a cluster built anew has the same ids."""
-    digest = hashlib.sha256(f"{key.namespace}/{key.name}".encode()).hexdigest()
-    return f"conn_{digest[:24]}"
+    return int(connection_id(key.namespace, key.name)[-8:], 16) / 2**32
 
 
 CONTROLLER = Controller("Connection", reconcile)

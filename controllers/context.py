@@ -14,6 +14,7 @@ from lightkube import Client
 from telecine.api.base import Phase
 from telecine.api.namespace import NamespaceSpec
 from telecine.api.sync import RunStatus
+from telecine.execution.pool import IndexPool
 from telecine.execution.process import ProcessExecutor
 from telecine.execution.resolve import (
     MissingReferenceError,
@@ -28,7 +29,6 @@ from telecine.index.index import Index
 from telecine.settings import Settings
 
 from .claims import Claims
-from .pool import IndexPool
 from .queue import FRESH, WorkQueue
 from .redaction import Redactor
 from .status import Writer

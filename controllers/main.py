@@ -20,6 +20,7 @@ from telecine.api.base import GROUP, VERSION
 from telecine.api.kinds import KINDS
 from telecine.execution.kube import RESOURCES, load_client
 from telecine.execution.logs import configure_logging
+from telecine.execution.pool import IndexPool
 from telecine.execution.process import ProcessExecutor
 from telecine.settings import Settings, cache_dir
 
@@ -27,7 +28,6 @@ from . import bucket, connection, namespace, pipeline, runs, sync
 from .claims import Claims
 from .context import Context, Demands
 from .dispatch import Dispatcher
-from .pool import IndexPool
 from .queue import FRESH, ROUTINE, Priority, WorkQueue, run_workers
 from .status import Writer
 from .store import Body, Change, Key, Store, key_of

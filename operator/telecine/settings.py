@@ -59,6 +59,19 @@ class Settings(BaseSettings):
         ge=1,
         description="Of content that a worker fetches ahead; one asset may have them all.",
     )
+    gateway_url: str | None = Field(
+        default=None, description="Where the gateway is reached from outside."
+    )
+    gateway_host: str = Field(default="0.0.0.0", description="Where the gateway listens.")
+    gateway_port: int = Field(default=8090, ge=0, le=65535, description="0: any that is free.")
+    webhook_tolerance_seconds: int = Field(
+        default=300, ge=1, description="How old or early a webhook's signature may be."
+    )
+    webhook_max_bytes: int = Field(default=1 << 20, ge=1024, description="A larger one is refused.")
     allow_private_endpoints: bool = Field(
         default=True, description="Whether Connections may name private addresses."
     )
+
+    def webhook_url(self, provider: str, connection_id: str) -> str:
+        """The address to give to a provider; without `gateway_url` its path alone."""
+        return f"{(self.gateway_url or '').rstrip('/')}/v1/webhooks/{provider}/{connection_id}"

@@ -216,7 +216,12 @@ def test_a_run_is_stored_whole_in_the_status_of_a_sync(server: Server) -> None:
         "phase": "PROCESSING",
         "step": "extract",
         "startedAt": "2026-01-01T00:00:00Z",
-        "plan": {"listed": 3, "skip": 1, "skipped": {"min_size": 1}, "addBytes": 5_000_000_000},
+        "plan": {
+            "listed": 3,
+            "skip": 1,
+            "skipped": {"below_min_size": 1},
+            "addBytes": 5_000_000_000,
+        },
         "shards": {"0": {"phase": "COMPLETED", "extracted": 2}},
     }
     status = BY_KIND["Sync"].status.model_validate({"run": run, "history": [run]})

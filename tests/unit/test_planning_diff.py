@@ -164,7 +164,7 @@ def test_an_object_that_only_another_sync_selected(
 def test_an_asset_that_matches_no_longer_drifts_or_goes(record: ObjectRecord) -> None:
     other = described(shelf="b")
     drifted = decide(other, record, ID, rules(**FILTERED))
-    assert (drifted.action, drifted.reason) == (Action.DRIFTED, "metadata_filters")
+    assert (drifted.action, drifted.reason) == (Action.DRIFTED, "filtered")
     assert drifted.detail == "[0] shelf equals 'a', found 'b'"
     gone = decide(other, record, ID, rules(**FILTERED, reconcileOnSync=True))
     assert gone == drifted._replace(action=Action.UNINDEX)
@@ -185,7 +185,7 @@ def test_an_unchanged_asset_is_still_judged_when_there_are_no_filters() -> None:
     away = ASSET._replace(unavailable="preparing")
     assert outcome(away, RECORD) == ("keep", "preparing", False)
     small = rules(fileFilters={"minSize": 6})
-    assert outcome(ASSET, RECORD, small) == ("drifted", "min_size", False)
+    assert outcome(ASSET, RECORD, small) == ("drifted", "below_min_size", False)
 
 
 def test_an_asset_that_is_gone_is_unindexed_unless_prune_is_off() -> None:
@@ -200,7 +200,7 @@ def test_without_asset_and_object_there_is_nothing_to_decide() -> None:
 
 def test_a_new_asset_that_does_not_match_is_skipped_with_its_detail() -> None:
     made = decide(described(shelf="b"), None, ID, rules(**FILTERED))
-    assert (made.action, made.reason) == (Action.SKIP, "metadata_filters")
+    assert (made.action, made.reason) == (Action.SKIP, "filtered")
     assert made.detail
     assert outcome(ASSET, None, rules(**FILTERED)) == ("describe", "", False)
 

@@ -45,11 +45,11 @@ def where(field: str, operator: str, value: Any) -> dict[str, Any]:
 TABLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({}, {}, ""),
     ({"minSize": 100}, {}, ""),
-    ({"minSize": 101}, {}, "min_size"),
+    ({"minSize": 101}, {}, "below_min_size"),
     ({"minSize": 101}, {"size": -1}, ""),
-    ({"minSize": 1}, {"size": 0}, "min_size"),
+    ({"minSize": 1}, {"size": 0}, "below_min_size"),
     ({"maxSize": 100}, {}, ""),
-    ({"maxSize": 99}, {}, "max_size"),
+    ({"maxSize": 99}, {}, "above_max_size"),
     ({"maxSize": 0}, {"size": -1}, ""),
     ({"modifiedAfter": "2026-05-31T23:59:59Z"}, {}, ""),
     ({"modifiedAfter": "2026-06-01T00:00:00Z"}, {}, "modified_after"),
@@ -80,8 +80,8 @@ TABLE: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"minSize": 101}, {"unavailable": "preparing"}, "preparing"),
     ({}, {"path": "a.png"}, "schema_mismatch"),
     (where("shelf", "equals", "a"), {"metadata": {"shelf": "a"}}, ""),
-    (where("shelf", "equals", "a"), {"metadata": {"shelf": "b"}}, "metadata_filters"),
-    (where("shelf", "equals", "a"), {"metadata": {}, "complete": True}, "metadata_filters"),
+    (where("shelf", "equals", "a"), {"metadata": {"shelf": "b"}}, "filtered"),
+    (where("shelf", "equals", "a"), {"metadata": {}, "complete": True}, "filtered"),
     (where("shelf", "exists", False), {"complete": True}, ""),
 ]
 
@@ -95,7 +95,7 @@ def test_a_filter_selects_or_names_itself(
     assert verdict.outcome is (Outcome.SKIP if reason else Outcome.MATCH)
 
 
-ORDER = ["min_size", "modified_after", "extensions", "include_patterns", "exclude_patterns"]
+ORDER = ["below_min_size", "modified_after", "extensions", "include_patterns", "exclude_patterns"]
 
 
 def test_what_a_listing_answers_is_asked_before_metadata_and_schema() -> None:
@@ -114,11 +114,11 @@ def test_what_a_listing_answers_is_asked_before_metadata_and_schema() -> None:
         if verdict.outcome is Outcome.NEEDS_METADATA:
             break
         seen.append(verdict.reason)
-        camel = next(k for k in strict if k.lower() == verdict.reason.replace("_", ""))
+        camel = next(k for k in strict if k.lower() == verdict.reason.removeprefix("below_").replace("_", ""))
         del strict[camel]
     assert seen == [*ORDER, "mime_types"]
     described = asset(metadata={"shelf": "b"}, complete=True)
-    assert rules(blob_type="video", **strict).judge(described).reason == "metadata_filters"
+    assert rules(blob_type="video", **strict).judge(described).reason == "filtered"
     described = asset(metadata={"shelf": "a"}, complete=True)
     assert rules(blob_type="video", **strict).judge(described).reason == "schema_mismatch"
 
@@ -152,7 +152,7 @@ def test_one_filter_that_fails_already_spares_asking_for_the_others() -> None:
         ]
     )
     verdict = both.judge(asset(metadata={"key": "emma"}))
-    assert (verdict.outcome, verdict.reason) == (Outcome.SKIP, "metadata_filters")
+    assert (verdict.outcome, verdict.reason) == (Outcome.SKIP, "filtered")
     assert verdict.detail.startswith("[1]")
 
 

@@ -84,7 +84,7 @@ def records(draw: st.DrawFn, source: dict[str, Asset]) -> Ledger:
             source_metadata=metadata,
             fields=draw(st.sampled_from([{}, {"team": "a"}])),
             blob_property="text",
-            state=draw(st.sampled_from(ObjectState)),
+            state=draw(st.sampled_from(OBJECT_STATES)),
             recipes=draw(st.sampled_from([[], [WANTED], [WANTED, "old"]])),
             dead_letter=draw(st.booleans()),
             retry_at=draw(st.sampled_from([0.0, NOW - 1, NOW + 1])),
@@ -218,6 +218,7 @@ def written(
     )
 
 
+OBJECT_STATES = [s for s in ObjectState if s is not ObjectState.DELETED]
 AT_REST = {Action.KEEP, Action.SKIP, Action.DRIFTED, Action.DEAD}
 
 

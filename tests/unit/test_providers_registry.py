@@ -61,8 +61,7 @@ def test_a_store_that_speaks_s3_is_reached_by_provider_s3(provider: str) -> None
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"provider": "mux"}, "not implemented yet; available: local, s3"),
-        ({"provider": "google_drive"}, "not implemented yet"),
+        ({"provider": "google_drive"}, "not implemented yet; available: local, mux, s3"),
         ({"provider": "box"}, "not implemented yet"),
         ({"provider": "gcs", "gcs": {"bucket": "b"}}, "not implemented yet"),
         (

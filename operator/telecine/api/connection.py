@@ -91,10 +91,20 @@ class BoxConfig(WithEndpoint):
 
 
 class MuxConfig(WithEndpoint):
-    """Secret keys: `access_token_id`, `access_token_secret`, optional `webhook_secret`."""
+    """Secret keys: `access_token_id`, `access_token_secret`, optional `webhook_secret`, and for
+    signed playback ids `signing_key_id` and `signing_private_key`."""
 
-    stream_endpoint: Endpoint | None = None
-    thumbnail_endpoint: Endpoint | None = None
+    stream_endpoint: Endpoint | None = Field(
+        default=None, description="Where content is read; default https://stream.mux.com."
+    )
+    thumbnail_endpoint: Endpoint | None = Field(
+        default=None,
+        description="What `thumbnail_url` begins with; default as streamEndpoint. Mux serves "
+        "thumbnails at https://image.mux.com, too.",
+    )
+    requests_per_second: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=5, description="Calls of Mux's API; Mux allows 5 a second to an environment."
+    )
 
 
 class LocalConfig(WithEndpoint):
@@ -180,6 +190,9 @@ class ConnectionSpec(ApiModel):
 
 class ConnectionStatus(CommonStatus):
     connection_id: str | None = None
+    webhook_url: str | None = Field(
+        default=None, description="Where the provider is to send its webhooks."
+    )
     consecutive_failures: int = 0
     last_error: str | None = Field(default=None, description="In the provider's words, redacted.")
     last_checked_time: datetime | None = None

@@ -36,6 +36,14 @@ def operator() -> None:
 
 
 @app.command()
+def gateway() -> None:
+    """Serves webhooks, against the cluster of the current context."""
+    from telecine.gateway.main import main as run
+
+    run()
+
+
+@app.command()
 def demo(
     keep: bool = typer.Option(False, "--keep", help="Leave it running until Ctrl-C."),
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from telecine.api.bucket import BlobType
-from telecine.planning.types import Document, Property, Vector
+from telecine.planning.types import Document, Property, SideCaptions, Vector
 
 
 class ExtractionError(Exception):
@@ -35,6 +35,8 @@ class Content:
     name: str
     """The asset's path, for messages and to tell formats by their ending."""
     source_metadata: Mapping[str, Any] = field(default_factory=dict)
+    captions: SideCaptions | None = None
+    """What is said in it, where its source knows that."""
     progress: Callable[[float, float], None] = lambda _done, _of: None
     """Told how many seconds of how many are extracted; 0.0 where the length is unknown."""
     written: Callable[[], list[Document]] = list

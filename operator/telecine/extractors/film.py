@@ -22,9 +22,11 @@ from telecine.extractors.image_extractor import (
     opened,
     picture_request,
 )
+from telecine.extractors.media.captions import caption_language
 from telecine.extractors.media_models import MediaModels
 from telecine.extractors.parameters import MultimodalParameters
 from telecine.extractors.seeing import Seen, Watching
+from telecine.extractors.sidecar import sentences_of
 from telecine.extractors.splitting import Span, SplitMethod, Splitter, splitter
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def film_documents(
         ExtractionError: nothing of it can be decoded, or it is over a limit; permanent.
     """
     still = content.blob_type is BlobType.IMAGE
-    request = picture_request() if still else _request(given)
+    beside = sentences_of(content.captions) if given.use_captions and content.captions else []
+    request = picture_request() if still else _request(given, captions=not beside)
     limits = limits_of(given, duration=given.max_duration)
     with opened(content, request, limits) as (probe, events):
         if probe.kind == "picture":
@@ -53,10 +56,10 @@ def film_documents(
         elif still:
             raise not_a_picture(content, probe)
         else:
-            yield from _Film(content, given, models, probe).documents(events)
+            yield from _Film(content, given, models, probe, beside).documents(events)
 
 
-def _request(given: MultimodalParameters) -> MediaRequest:
+def _request(given: MultimodalParameters, *, captions: bool) -> MediaRequest:
     from telecine.extractors.media.events import MediaRequest
 
     looks = given.run_ocr or given.run_multimodal_embedding or given.enable_thumbnails
@@ -64,7 +67,7 @@ def _request(given: MultimodalParameters) -> MediaRequest:
     return MediaRequest(
         frames=("accurate" if given.accurate else "key") if looks or scenes else "none",
         sound=given.run_transcription or given.split_method == "silence",
-        captions=given.use_captions,
+        captions=given.use_captions and captions,
         cuts=scenes,
         scene_threshold=given.scene_detection_threshold,
     )
@@ -106,12 +109,14 @@ class _Film:
         given: MultimodalParameters,
         models: MediaModels,
         probe: Probe,
+        beside: list[Sentence],
     ) -> None:
+        """`beside` are the captions of the source, which go before those in the film."""
         self.content, self.given, self.models, self.probe = content, given, models, probe
         self.written = [d for d in content.written() if "segment" in d.properties]
         done = [d for d in self.written if d.properties.get("kind") == "segment"]
         self.known_until = float(done[-1].properties["end_time"]) if done else 0.0
-        self.captions: list[Sentence] = []
+        self.captions = beside
         self.splitter = self._splitter()
         self.watching = Watching(
             models.recognizer,
@@ -120,7 +125,7 @@ class _Film:
             thumbnail=given.enable_thumbnails,
             known_until=self.known_until,
         )
-        captioned = given.use_captions and bool(probe.captions)
+        captioned = bool(beside) or (given.use_captions and bool(probe.captions))
         speech = models.speech() if probe.audio_codec and not captioned else None
         self.hearing: Hearing | None = None
         if speech is not None:
@@ -130,7 +135,11 @@ class _Film:
                 known_until=self.known_until,
                 said=self._report,
             )
-        self.language = probe.captions[0] if captioned else ""
+        self.language = ""
+        if beside and content.captions is not None:
+            self.language = caption_language(content.captions.language)
+        elif captioned:
+            self.language = probe.captions[0]
         self.decoded = 0.0
         self.damage = ""
         self.summary = _Summary()

@@ -27,6 +27,18 @@ def unindex(index: Index, tenant: str, owner: str, ids: Iterable[UUID]) -> int:
     return index.ledger(tenant).delete(going, owner=owner)
 
 
+def bury(index: Index, tenant: str, owner: str, ids: Iterable[UUID]) -> int:
+    """As `unindex`, while a worker may be writing documents of these very objects.
+
+    A worker closes an object after writing its documents, and removes them when the row is gone by
+    then: what it wrote before that is found by looking a second time.
+    """
+    going = list(ids)
+    gone = unindex(index, tenant, owner, going)
+    unindex(index, tenant, owner, going)
+    return gone
+
+
 def unselect(
     index: Index, tenant: str, owner: str, sync: str, records: Iterable[ObjectRecord]
 ) -> int:

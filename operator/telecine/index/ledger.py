@@ -11,7 +11,7 @@ from uuid import UUID
 from telecine.index import rows
 from telecine.index.client import QUERY_SECONDS, Session
 from telecine.index.schema import LEDGER
-from telecine.index.wire import batch_object, deleted, equal, every, result_id, some
+from telecine.index.wire import batch_object, deleted, equal, every, result_id, some, unequal
 from telecine.planning.types import ObjectRecord, ObjectState
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _PATCHES_AT_ONCE = 8
 #: Weaviate's QUERY_MAXIMUM_RESULTS: a filtered query returns no more.
 MOST_FILTERED = 10_000
 _LAST = UUID(int=(1 << 128) - 1)
+_LIVE = tuple(state for state in ObjectState if state is not ObjectState.DELETED)
 
 
 class Ledger:
@@ -61,8 +62,9 @@ class Ledger:
                     return
 
     def scan_all(self) -> Iterator[ObjectRecord]:
-        """Streams all rows of the tenant in the order of their ids."""
-        return self.scan(UUID(int=0), _LAST)
+        """Streams all objects of the tenant in the order of their ids."""
+        whole = self.scan(UUID(int=0), _LAST)
+        return (record for record in whole if record.state is not ObjectState.DELETED)
 
     def get(self, ids: Sequence[UUID]) -> dict[UUID, ObjectRecord]:
         """The rows of these ids; an absent one has no entry."""
@@ -137,10 +139,13 @@ class Ledger:
         whole = UUID(int=0), _LAST
         span = whole if bucket is None else bucket_range(kube_namespace, bucket)
         where = self._where(kube_namespace, bucket, sync, state)
+        if bucket is None and state is None:
+            where = every([where, unequal("state", ObjectState.DELETED.value)])
 
         def matches(r: ObjectRecord) -> bool:
             return (
-                (bucket is None or (r.kube_namespace, r.bucket) == (kube_namespace, bucket))
+                (state is not None or r.state is not ObjectState.DELETED)
+                and (bucket is None or (r.kube_namespace, r.bucket) == (kube_namespace, bucket))
                 and (sync is None or sync in r.syncs)
                 and (state is None or r.state == state)
             )
@@ -157,15 +162,13 @@ class Ledger:
         where = self._where(kube_namespace, bucket, sync, None)
         with self.session.call():
             total = self._collection.aggregate.over_all(
-                filters=where,
-                total_count=True,
-                return_metrics=Metrics("documents").integer(sum_=True),
+                filters=where, return_metrics=Metrics("documents").integer(sum_=True)
             )
         documents: Any = total.properties.get("documents")
-        states = {s: self._count([where, equal("state", s.value)]) for s in ObjectState}
+        states = {s: self._count([where, equal("state", s.value)]) for s in _LIVE}
         dead = [where, equal("state", "FAILED"), equal("dead_letter", True)]
         return {
-            "objects": total.total_count or 0,
+            "objects": sum(states.values()),
             "completed": states[ObjectState.COMPLETED],
             "pending": states[ObjectState.PENDING],
             "failed": states[ObjectState.FAILED],

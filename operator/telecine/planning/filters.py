@@ -163,7 +163,7 @@ class Rules:
             if not complete and look_up(known, rule.field) is ABSENT:
                 undecided = True
             elif not matches(rule, known):
-                return skip("metadata_filters", _mismatch(number, rule, known))
+                return skip("filtered", _mismatch(number, rule, known))
         if undecided or not (complete or self._maps_from(known)):
             return NEEDS
         mapped = self.mapper.apply(asset, known)
@@ -189,9 +189,9 @@ class Rules:
         A size or time that the listing does not tell passes.
         """
         if self.min_size is not None and 0 <= asset.size < self.min_size:
-            return skip("min_size", f"{asset.size} bytes is under {self.min_size}")
+            return skip("below_min_size", f"{asset.size} bytes is under {self.min_size}")
         if self.max_size is not None and asset.size > self.max_size:
-            return skip("max_size", f"{asset.size} bytes is over {self.max_size}")
+            return skip("above_max_size", f"{asset.size} bytes is over {self.max_size}")
         if asset.modified:
             if self.modified_after is not None and asset.modified <= self.modified_after:
                 return skip("modified_after", f"{_time(asset.modified)} is too early")

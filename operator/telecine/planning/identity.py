@@ -34,6 +34,9 @@ def _version8(data: bytes) -> UUID:
     return UUID(bytes=bytes(value))
 
 
+_TOMBSTONES = hashlib.sha256(_encoded(("tombstones",))).digest()[:_PREFIX]
+
+
 def _bucket_prefix(kube_namespace: str, bucket: str) -> bytes:
     return hashlib.sha256(_encoded(("bucket", kube_namespace, bucket))).digest()[:_PREFIX]
 
@@ -61,6 +64,18 @@ def bucket_range(kube_namespace: str, bucket: str) -> tuple[UUID, UUID]:
     prefix = _bucket_prefix(kube_namespace, bucket)
     rest = 16 - _PREFIX
     return UUID(bytes=prefix + b"\x00" * rest), UUID(bytes=prefix + b"\xff" * rest)
+
+
+def tombstone_id(object_id: UUID) -> UUID:
+    """The id under which the ledger remembers that an object's asset was deleted."""
+    digest = hashlib.sha256(_encoded(("tombstone",)) + object_id.bytes).digest()
+    return _version8(_TOMBSTONES + digest[:10])
+
+
+def tombstone_range() -> tuple[UUID, UUID]:
+    """The lowest and highest id that a tombstone can have, both inclusive."""
+    rest = 16 - _PREFIX
+    return UUID(bytes=_TOMBSTONES + b"\x00" * rest), UUID(bytes=_TOMBSTONES + b"\xff" * rest)
 
 
 def document_id(object_id: UUID, recipe_key: str, content_hash: str, index: int) -> UUID:
@@ -91,6 +106,12 @@ def tenant_name(
 def owner_id(prefix: str, kube_namespace: str, bucket: str) -> str:
     """Who may delete an object: the Bucket of this cluster that brought it in."""
     return "telecine/" + hashlib.sha256(_encoded((prefix, kube_namespace, bucket))).hexdigest()[:16]
+
+
+def connection_id(kube_namespace: str, name: str) -> str:
+    """Made from the Connection's name alone, so that a cluster built anew has the same ids."""
+    digest = hashlib.sha256(f"{kube_namespace}/{name}".encode()).hexdigest()
+    return f"conn_{digest[:24]}"
 
 
 def recipe(extractor: FeatureExtractor) -> Recipe:

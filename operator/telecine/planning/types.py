@@ -42,12 +42,23 @@ class Asset(NamedTuple):
     """A reason for which it cannot be indexed now, in snake_case (`preparing`), else None."""
 
 
+class SideCaptions(NamedTuple):
+    """What is said in an asset, as its source knows it."""
+
+    text: str
+    """WebVTT."""
+    language: str = ""
+    """BCP 47, empty when unknown."""
+
+
 class ObjectState(StrEnum):
     """State of an object in the ledger (the task statuses of the reference system)."""
 
     PENDING = "PENDING"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
+    DELETED = "DELETED"
+    """No object, but the memory of one that its source said is gone (`index.tombstones`)."""
 
 
 @dataclass(slots=True)
@@ -161,8 +172,8 @@ class Decision(NamedTuple):
 
     action: Action
     reason: str
-    """A `Reason`, or for SKIP, UNINDEX and DRIFTED the filter that decided (`min_size`,
-    `metadata_filters`, ...), or the provider's own (`preparing`)."""
+    """A `Reason`, or for SKIP, UNINDEX and DRIFTED the filter that decided (`below_min_size`,
+    `filtered`, ...), or the provider's own (`preparing`)."""
     object_id: UUID
     asset: Asset | None
     record: ObjectRecord | None

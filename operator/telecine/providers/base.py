@@ -1,4 +1,4 @@
-"""What a provider is: five methods over the place where assets live."""
+"""What a provider is: six methods over the place where assets live."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
-from telecine.planning.types import Asset
+from telecine.planning.types import Asset, SideCaptions
 
 Secret = Mapping[str, str]
 """The decoded Secret of a Connection; read when used, never kept or logged."""
@@ -77,4 +77,8 @@ class Provider(Protocol):
     def link(self, asset: Asset) -> str | None:
         """A URL at which a browser of the user's can play or show the asset now; None where the
         provider has none. It may carry a signature, and be short-lived: for the user alone."""
+        ...
+
+    def captions(self, asset: Asset) -> SideCaptions | None:
+        """Captions that the source keeps beside the asset; None where there are none."""
         ...

@@ -13,7 +13,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from telecine.api.connection import LocalConfig
 from telecine.planning.mapping import guess_mime
-from telecine.planning.types import Asset
+from telecine.planning.types import Asset, SideCaptions
 from telecine.providers.base import AssetChangedError, ProviderError
 from telecine.providers.redact import redact
 from telecine.providers.streams import buffered
@@ -112,6 +112,10 @@ class LocalProvider:
         """A file URL, where this machine has the file."""
         path = self._absolute(_relative_of(asset.id))
         return Path(path).as_uri() if os.path.isfile(path) else None
+
+    def captions(self, asset: Asset) -> SideCaptions | None:
+        """None: what lies beside a file may be anything."""
+        return None
 
     def _absolute(self, relative: str) -> str:
         return os.path.join(self._root, relative) if relative else self._root

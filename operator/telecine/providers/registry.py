@@ -24,10 +24,14 @@ class SecretKeys(NamedTuple):
 _AVAILABLE: Mapping[Name, str] = {
     Name.S3: "telecine.providers.s3:S3Provider",
     Name.LOCAL: "telecine.providers.local:LocalProvider",
+    Name.MUX: "telecine.providers.mux:MuxProvider",
 }
 _SECRET_KEYS: Mapping[Name, SecretKeys] = {
     Name.S3: SecretKeys(("access_key_id", "secret_access_key"), ("session_token",)),
-    Name.MUX: SecretKeys(("access_token_id", "access_token_secret"), ("webhook_secret",)),
+    Name.MUX: SecretKeys(
+        ("access_token_id", "access_token_secret"),
+        ("webhook_secret", "signing_key_id", "signing_private_key"),
+    ),
     Name.GCS: SecretKeys((), ("service_account_json",)),
     Name.AZURE_BLOB: SecretKeys((), ("account_key", "sas_token")),
     Name.WEAVIATE: SecretKeys((), ("api_key",)),

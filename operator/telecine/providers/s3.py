@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeAlias
 from botocore.exceptions import ClientError
 
 from telecine.api.connection import S3Config
-from telecine.planning.types import Asset
+from telecine.planning.types import Asset, SideCaptions
 from telecine.providers import s3_listing
 from telecine.providers.base import AssetChangedError, ProviderError
 from telecine.providers.s3_client import S3Clients
@@ -140,6 +140,10 @@ class S3Provider:
                 "get_object", Params={**self._common, "Key": asset.id}, ExpiresIn=_LINK_SECONDS
             )
             return url
+
+    def captions(self, asset: Asset) -> SideCaptions | None:
+        """None: what lies beside a file may be anything."""
+        return None
 
     def _prefix(self, source_path: str) -> tuple[str, bool]:
         """The prefix of a source path, and whether it may name a single key as well."""

@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from telecine.extractors.base import Content, ExtractionError
-from telecine.planning.types import Asset, ObjectRecord
+from telecine.planning.types import Asset, ObjectRecord, SideCaptions
 from telecine.providers.base import Provider, ProviderError
 from telecine.workers.protocol import Job
 
+log = structlog.get_logger(__name__)
 _PIECE = 1 << 20
 _UNKNOWN_SIZE = 64 << 20
 """Bytes that an asset is taken to have whose source tells no size."""
@@ -30,6 +33,7 @@ class Fetched:
     content_hash: str = ""
     size: int = 0
     error: ProviderError | ExtractionError | None = None
+    captions: SideCaptions | None = None
 
     def content(self, job: Job) -> Content:
         if self.path is None:
@@ -42,6 +46,7 @@ class Fetched:
             blob_type=properties[self.record.blob_property].type,
             name=self.record.path,
             source_metadata=self.record.source_metadata,
+            captions=self.captions,
         )
 
     def discard(self) -> None:
@@ -76,14 +81,26 @@ def fetch(record: ObjectRecord, job: Job, folder: Path, fields: frozenset[str]) 
             source_metadata=merged(record.source_metadata, described.metadata),
             mime_type=record.mime_type or described.mime_type or "",
         )
+        captions = _captions(job.provider, described)
         path, digest, size = _download(job.provider, asset, folder, limit)
-        return Fetched(record, path, digest, size)
+        return Fetched(record, path, digest, size, captions=captions)
     except ExtractionError as error:
         return Fetched(record, error=error)
     except ProviderError as error:
         if not error.asset_only:
             raise
         return Fetched(record, error=error)
+
+
+def _captions(provider: Provider, asset: Asset) -> SideCaptions | None:
+    """What the source says is said; without it the sound is transcribed."""
+    try:
+        return provider.captions(asset)
+    except ProviderError as error:
+        if not error.asset_only:
+            raise
+        log.warning("captions cannot be read", asset=asset.id, error=str(error))
+        return None
 
 
 def merged(planned: dict[str, Any], described: Any) -> dict[str, Any]:

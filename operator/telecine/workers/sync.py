@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from telecine.api.sync import DriftPolicy, PlanSummary, RunStep
-from telecine.index.cascade import unselect
+from telecine.index.cascade import unindex, unselect
+from telecine.index.tombstones import Tombstones
 from telecine.planning.filters import Rules
 from telecine.planning.summary import fuse_trips
 from telecine.planning.types import Action, Asset, Decision, ObjectRecord, ObjectState, Reason
@@ -105,6 +106,10 @@ def _apply(
                 rows.append(pending_record(job, decision, rules, placed // size))
                 placed += 1
         ledger.insert(rows)
+        # What its source said is gone since this run listed it does not come back. Asked after
+        # the writing: whoever leaves a tombstone removes the row after that.
+        gone = Tombstones(ledger).among([row.id for row in rows])
+        unindex(job.index, job.tenant, job.owner, gone)
         reporter.activity(f"applying: {placed} of {total}", summary, unindexed=unindexed)
     return -(-placed // size), unindexed
 

@@ -1,0 +1,1 @@
+"""HTTP: what other services tell Telecine."""

@@ -1,0 +1,97 @@
+"""A rate limit that all threads and processes of a machine keep together."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from telecine.settings import cache_dir
+
+_SLOTS = 4096
+_SLOT = struct.Struct("<dd")
+_LONGEST = 3600.0
+"""Seconds that a pause may last. What a file tells beyond is of another boot of the machine."""
+_lock = threading.Lock()
+_memory: dict[int, list[float]] = {}
+
+
+class RateLimiter:
+    """At most `rate` calls a second for whatever bears one name, after a burst of `burst` at once.
+
+    What is known of a name lies in one slot of a small file in Telecine's cache directory: two
+    times of the machine's monotonic clock, the next regular call's (GCRA) and the end of a pause.
+    Two names may share a slot; then they share the limit as well, which is safe. Where the
+    directory cannot be written, the limit holds within the process alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rate: float,
+        burst: int = 1,
+        *,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`rate` in calls a second."""
+        self._interval, self._ahead = 1.0 / rate, (burst - 1) / rate
+        self._slot = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % _SLOTS
+        self._folder = folder or cache_dir()
+        self._clock, self._sleep = clock, sleep
+
+    def wait(self) -> float:
+        """Returns when a call may be made; gives the seconds waited."""
+        waited = 0.0
+        while True:
+            with self._state() as state:
+                now = self._clock()
+                regular, paused = (t if t <= now + _LONGEST else 0.0 for t in state)
+                at = max(max(regular, now) - self._ahead, paused)
+                if at <= now:
+                    state[:] = [max(regular, now) + self._interval, paused]
+                    return waited
+            self._sleep(at - now)
+            waited += at - now
+
+    def pause(self, seconds: float) -> None:
+        """Nobody calls for so long: the other side said so."""
+        with self._state() as state:
+            until = self._clock() + min(max(seconds, 0.0), _LONGEST)
+            state[1] = max(state[1] if state[1] <= self._clock() + _LONGEST else 0.0, until)
+
+    @contextmanager
+    def _state(self) -> Iterator[list[float]]:
+        """The slot's two times, written back at the end, with everyone else kept out."""
+        file = self._opened()
+        if file is None:
+            with _lock:
+                state = _memory.setdefault(self._slot, [0.0, 0.0])
+                yield state
+            return
+        try:
+            # Bound to this opening of the file, so that it keeps out other threads as well.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            where = self._slot * _SLOT.size
+            raw = os.pread(file, _SLOT.size, where)
+            state = list(_SLOT.unpack(raw)) if len(raw) == _SLOT.size else [0.0, 0.0]
+            yield state
+            os.pwrite(file, _SLOT.pack(*state), where)
+        finally:
+            os.close(file)  # and with it the lock
+
+    def _opened(self) -> int | None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return os.open(
+                self._folder / "limits.bin", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError:
+            return None
