@@ -114,7 +114,9 @@ def test_what_a_listing_answers_is_asked_before_metadata_and_schema() -> None:
         if verdict.outcome is Outcome.NEEDS_METADATA:
             break
         seen.append(verdict.reason)
-        camel = next(k for k in strict if k.lower() == verdict.reason.removeprefix("below_").replace("_", ""))
+        camel = next(
+            k for k in strict if k.lower() == verdict.reason.removeprefix("below_").replace("_", "")
+        )
         del strict[camel]
     assert seen == [*ORDER, "mime_types"]
     described = asset(metadata={"shelf": "b"}, complete=True)

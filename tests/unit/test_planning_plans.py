@@ -17,6 +17,7 @@ from telecine.planning import diff
 from telecine.planning.diff import decide, plan
 from telecine.planning.filters import Rules
 from telecine.planning.identity import ids_for
+from telecine.planning.mimes import known_mime
 from telecine.planning.types import Action, Asset, Decision, ObjectRecord, ObjectState, Recipe
 
 NOW = 1000.0
@@ -34,6 +35,8 @@ METADATA = st.fixed_dictionaries(
     },
 )
 
+TYPES = st.sampled_from(["text/plain", "image/png"])
+
 
 @st.composite
 def sources(draw: st.DrawFn) -> dict[str, Asset]:
@@ -47,7 +50,8 @@ def sources(draw: st.DrawFn) -> dict[str, Asset]:
             draw(st.sampled_from([0.0, 1.0, 9e8])),
             draw(st.sampled_from(["f1", "f2"])),
             draw(st.sampled_from(["v1", "v2"])),
-            draw(st.sampled_from([None, "text/plain", "image/png"])),
+            # A name that lies about its type is judged by the name until it is described.
+            draw(st.sampled_from([None, known_mime(name) or draw(TYPES)])),
             draw(METADATA),
             True,
             draw(st.sampled_from([None, None, None, "preparing"])),
@@ -80,7 +84,7 @@ def records(draw: st.DrawFn, source: dict[str, Asset]) -> Ledger:
             modified=asset.modified,
             fingerprint=asset.fingerprint,
             version=asset.version,
-            mime_type=asset.mime_type or "text/plain",
+            mime_type=asset.mime_type or known_mime(name) or "text/plain",
             source_metadata=metadata,
             fields=draw(st.sampled_from([{}, {"team": "a"}])),
             blob_property="text",

@@ -53,7 +53,7 @@ class RateLimiter:
         while True:
             with self._state() as state:
                 now = self._clock()
-                regular, paused = (t if t <= now + _LONGEST else 0.0 for t in state)
+                regular, paused = (t if t <= now + _LONGEST else float("-inf") for t in state)
                 at = max(max(regular, now) - self._ahead, paused)
                 if at <= now:
                     state[:] = [max(regular, now) + self._interval, paused]
