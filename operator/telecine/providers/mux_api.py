@@ -6,6 +6,7 @@ import base64
 import hashlib
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -151,6 +152,8 @@ class MuxApi:
                     event_hooks={"request": hooks},
                     max_redirects=5,
                 )
+                # Providers are made for one check or run, and have no end of their own.
+                weakref.finalize(self, self._client.close)
             return self._client
 
     def _read(self, answer: httpx2.Response, path: str) -> dict[str, Any]:
