@@ -216,9 +216,9 @@ def test_a_bucket_with_storage_says_that_it_takes_no_uploads(resources: Resource
 
 
 def test_a_provider_to_come_is_stalled_as_not_implemented(resources: Resources) -> None:
-    resources.create("Connection", "mux", {"provider": "mux"})
-    resources.wait("Connection", "mux", phase="FAILED", reason="NotImplemented")
-    assert resources.condition("Connection", "mux", "Stalled")
+    resources.create("Connection", "box", {"provider": "box"})
+    resources.wait("Connection", "box", phase="FAILED", reason="NotImplemented")
+    assert resources.condition("Connection", "box", "Stalled")
 
 
 def test_a_connection_to_weaviate_is_checked(

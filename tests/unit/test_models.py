@@ -94,9 +94,16 @@ def test_a_time_needs_a_zone() -> None:
         FileFilters.model_validate({"modifiedAfter": "2026-01-02T00:00:00"})
 
 
-@pytest.mark.parametrize("provider", ["google_drive", "box", "mux"])
+@pytest.mark.parametrize("provider", ["google_drive", "box"])
 def test_some_providers_need_no_block(provider: str) -> None:
     assert ConnectionSpec.model_validate({"provider": provider}).provider == provider
+
+
+def test_mux_needs_no_block_and_its_secret() -> None:
+    given = {"provider": "mux", "secretRef": {"name": "mux"}}
+    assert ConnectionSpec.model_validate(given).provider == "mux"
+    with pytest.raises(ValidationError, match="secretRef must be given when provider is mux"):
+        ConnectionSpec.model_validate({"provider": "mux"})
 
 
 @pytest.mark.parametrize("provider", sorted(set(Provider) - {"google_drive", "box", "mux"}))

@@ -133,6 +133,9 @@ class SecretRef(ApiModel):
 _BLOCK_OPTIONAL = frozenset({Provider.GOOGLE_DRIVE, Provider.BOX, Provider.MUX})
 
 
+_NEEDS_SECRET = "secretRef must be given when provider is mux: it holds the access token"
+
+
 def _block_rule(provider: Provider) -> str:
     block, chosen = to_camel(provider), f"self.provider == '{provider}'"
     if provider in _BLOCK_OPTIONAL:
@@ -149,7 +152,8 @@ def _block_message(provider: Provider) -> str:
 class ConnectionSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
-            *((_block_rule(provider), _block_message(provider)) for provider in Provider)
+            *((_block_rule(provider), _block_message(provider)) for provider in Provider),
+            ("self.provider != 'mux' || has(self.secretRef)", _NEEDS_SECRET),
         )
     )
 
@@ -185,6 +189,8 @@ class ConnectionSpec(ApiModel):
             chosen = provider is self.provider
             if given != chosen and not (chosen and provider in _BLOCK_OPTIONAL):
                 raise ValueError(_block_message(provider))
+        if self.provider is Provider.MUX and self.secret_ref is None:
+            raise ValueError(_NEEDS_SECRET)
         return self
 
 

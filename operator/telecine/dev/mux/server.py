@@ -6,8 +6,6 @@ import base64
 import binascii
 import hmac
 import json
-import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import jwt
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -23,6 +20,7 @@ from starlette.routing import Route
 
 from telecine.dev.mux.library import JSON, MuxLibrary, SigningKey, position_of
 from telecine.dev.mux.webhooks import Webhooks
+from telecine.dev.serving import Serving
 
 _MOST, _USUAL = 100, 25
 #: The smallest valid JPEG that browsers show: one grey pixel.
@@ -84,14 +82,12 @@ class MuxServer:
             None if requests_per_second is None else _Bucket(requests_per_second, burst, clock)
         )
         self._failures: list[tuple[int, float | None]] = []
-        self._socket: socket.socket | None = None
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._serving: Serving | None = None
 
     @property
     def url(self) -> str:
-        assert self._socket is not None, "the server was not started"
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        assert self._serving is not None, "the server was not started"
+        return self._serving.url
 
     def count(self, call: str) -> int:
         """How often `GET /video/v1/assets` was called, whatever came of it."""
@@ -102,16 +98,8 @@ class MuxServer:
         self._failures += [(status, retry_after)] * times
 
     def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
-        config = uvicorn.Config(
-            self._app(), log_config=None, lifespan="off", access_log=False,
-            timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="mux", daemon=True
-        )
-        self._thread.start()
+        self._serving = Serving(self._app(), lifespan=False)
+        self._serving.__enter__()
         self.webhooks.start()
         self.library.changed.append(self.webhooks.tell)
         return self
@@ -124,12 +112,8 @@ class MuxServer:
     ) -> None:
         self.library.changed.remove(self.webhooks.tell)
         self.webhooks.stop()
-        assert self._server is not None
-        assert self._thread is not None
-        assert self._socket is not None
-        self._server.should_exit = True
-        self._thread.join(30.0)
-        self._socket.close()
+        if self._serving is not None:
+            self._serving.__exit__(kind, error, trace)
 
     def _app(self) -> Starlette:
         asset = "/video/v1/assets/{asset_id}"

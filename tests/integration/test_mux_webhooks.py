@@ -1,0 +1,515 @@
+"""Mux's webhooks at a real gateway, over a real API server and Weaviate."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from telecine.api.sync import RunStep
+from telecine.dev.media.filming import Shot, Style, film
+from telecine.dev.media.photos import photograph
+from telecine.dev.mux import event, signature
+from telecine.index.cascade import bury
+from telecine.index.client import WeaviateSettings
+from telecine.index.tombstones import Tombstones
+from telecine.workers.extract import run_extract
+from telecine.workers.sync import run_sync
+
+from tests.integration.conftest import Cluster
+from tests.integration.harness import TOOLS, Free, Recorder
+from tests.integration.mux_world import FLAGGED, WEBHOOK_SECRET, MuxWorld, make_mux_world
+from tests.integration.operator_process import eventually
+
+DELETED, UPDATED, READY = "video.asset.deleted", "video.asset.updated", "video.asset.ready"
+MATCHING: dict[str, Any] = {"fileFilters": {"metadataFilters": [FLAGGED]}}
+
+
+@pytest.fixture(scope="module")
+def short_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("mux") / "film.mp4"
+    film(path, [Shot(photograph("cat"), 2), Shot(photograph("coffee"), 2)], (), Style((160, 90), 5))
+    return path
+
+
+@pytest.fixture
+def mux(
+    cluster: Cluster, kube_namespace: str, weaviate: WeaviateSettings, short_film: Path
+) -> Iterator[MuxWorld]:
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film) as made,
+    ):
+        yield made
+
+
+# What the page of the reference system says of `video.asset.deleted`.
+
+
+def test_a_deletion_removes_every_object_of_the_asset_with_its_documents(mux: MuxWorld) -> None:
+    mux.declare()
+    mux.bucket("more")
+    mux.sync("more", "more")
+    gone, stays = mux.add(), mux.add()
+    mux.run()
+    mux.run("more")
+    assert len(mux.documents()) == 12
+    mux.library.delete(gone)
+    answer = mux.tell(DELETED, gone)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "received": True,
+        "event_type": DELETED,
+        "handled": True,
+        "asset_id": gone,
+        "deleted_objects": 2,
+    }
+    assert mux.indexed() == {stays}
+    assert len(mux.documents()) == 6
+
+
+def test_repeated_and_late_deliveries_change_nothing(mux: MuxWorld) -> None:
+    mux.declare()
+    gone, stays = mux.add(), mux.add()
+    mux.run()
+    mux.library.delete(gone)
+    told = event(DELETED, {"id": gone})
+    answers = [mux.deleted(told) for _ in range(3)]
+    assert answers == [1, 0, 0]
+    for kind in (UPDATED, READY, "video.asset.static_rendition.ready"):
+        assert mux.tell(kind, gone).status_code == 200
+    mux.run()
+    assert mux.indexed() == {stays}
+
+
+def test_a_deletion_of_what_was_never_indexed_is_handled(mux: MuxWorld) -> None:
+    mux.declare()
+    mux.run()
+    answer = mux.tell(DELETED, "neverSeen").json()
+    assert (answer["handled"], answer["deleted_objects"]) == (True, 0)
+
+
+@pytest.mark.parametrize("keeping", [{"prune": False}, {"driftPolicy": "Warn"}])
+def test_a_sync_that_keeps_what_is_gone_keeps_it(mux: MuxWorld, keeping: dict[str, Any]) -> None:
+    mux.declare()
+    ident = mux.add()
+    mux.run()
+    mux.resources.patch("Sync", "flagged", {"spec": keeping})
+    assert mux.tell(DELETED, ident).json()["deleted_objects"] == 0
+    assert mux.indexed() == {ident}
+
+
+def test_other_connections_keep_their_objects(mux: MuxWorld) -> None:
+    mux.declare()
+    mux.resources.create("Connection", "other", mux.connection())
+    mux.resources.create(
+        "Sync", "other", {"bucketRef": {"name": "videos"}, "connectionRef": {"name": "other"}}
+    )
+    ident = mux.add()
+    mux.run()
+    mux.run("other")
+    assert mux.tell(DELETED, ident).json()["deleted_objects"] == 1
+    assert [r.connection for r in mux.index.ledger(mux.tenant).scan_all()] == ["other"]
+
+
+def test_a_delete_between_listing_and_applying_does_not_come_back(mux: MuxWorld) -> None:
+    mux.declare()
+    gone, stays = mux.add(), mux.add()
+    job, recorder = mux.job(), Recorder()
+
+    @contextlib.contextmanager
+    def meanwhile() -> Iterator[None]:
+        # The listing is over; the plan is made and applied after this. Mux still serves the film.
+        assert mux.tell(DELETED, gone).json()["deleted_objects"] == 0
+        yield
+
+    run_sync(job, Free(), recorder, meanwhile)
+    assert recorder.step is RunStep.EXTRACT
+    run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert mux.indexed() == {stays}
+
+
+def test_a_delete_while_rows_are_written_does_not_come_back(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare()
+    gone, stays = mux.add(), mux.add()
+    job, recorder = mux.job(), Recorder()
+    among = Tombstones.among
+
+    def after_insert(tombstones: Tombstones, ids: Any) -> Any:
+        found = among(tombstones, ids)  # asked a moment before the webhook comes
+        assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+        return found
+
+    monkeypatch.setattr(Tombstones, "among", after_insert)
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert mux.indexed() == {stays}
+
+
+def test_a_delete_while_it_is_extracted_does_not_come_back(mux: MuxWorld) -> None:
+    mux.declare()
+    gone, stays = mux.add(), mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    told: list[Any] = []
+
+    class Deleting(Free):
+        """The guard is asked before each write."""
+
+        def check(self) -> None:
+            if not told:
+                told.append(mux.tell(DELETED, gone).json())
+
+    run_extract(job, range(recorder.chunks), Deleting(), recorder, TOOLS)
+    assert told[0]["deleted_objects"] == 1
+    assert mux.indexed() == {stays}
+
+
+def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from telecine.execution.pool import IndexPool
+    from telecine.gateway.deletion import Deletions
+    from telecine.gateway.directory import Directory
+
+    mux.declare()
+    gone, stays = mux.add(), mux.add()
+    mux.run()
+
+    def dies(*_: Any) -> None:
+        raise httpx2.ConnectError("the gateway is gone")
+
+    monkeypatch.setattr(Deletions, "finish", dies)
+    assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+    assert mux.record(gone) is not None
+    monkeypatch.undo()
+    pool = IndexPool()
+    next_one = Deletions(mux.client, pool, mux.settings)
+    known = Directory(mux.client, mux.resources.namespace).connections()
+    assert next_one.resume(known) == 0, "another may still be at it"
+    assert next_one.resume(known, older_than=-1) == 1
+    assert mux.indexed() == {stays}
+    assert next_one.resume(known, older_than=-1) == 0
+    tombstones = Tombstones(mux.index.ledger(mux.tenant))
+    assert [t.finished for t in tombstones.all()] == [True]
+    assert tombstones.forget(time.time() + 1) == 1
+    pool.close()
+
+
+def test_tombstones_are_no_objects(mux: MuxWorld) -> None:
+    mux.declare()
+    gone = mux.add()
+    mux.add()
+    mux.run()
+    mux.tell(DELETED, gone)
+    ledger = mux.index.ledger(mux.tenant)
+    ns = mux.resources.namespace
+    for scope in ({}, {"bucket": "videos"}):
+        assert ledger.counts(kube_namespace=ns, **scope)["objects"] == 1
+        assert len(list(ledger.find(kube_namespace=ns, **scope))) == 1
+    assert ledger.counts(kube_namespace=ns)["documents"] == 3
+
+
+def test_a_large_cascade_is_answered_in_time_and_goes_on(
+    cluster: Cluster,
+    kube_namespace: str,
+    weaviate: WeaviateSettings,
+    short_film: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going_on = threading.Event()
+
+    def slowly(*arguments: Any) -> int:
+        going_on.wait(30)
+        return bury(*arguments)
+
+    monkeypatch.setattr("telecine.gateway.deletion.bury", slowly)
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film, answer_seconds=0.5) as mux,
+    ):
+        mux.declare()
+        ident = mux.add()
+        mux.run()
+        started = time.monotonic()
+        answer = mux.tell(DELETED, ident)
+        assert time.monotonic() - started < 5
+        assert (answer.status_code, answer.json()["deleted_objects"]) == (200, 1)
+        assert mux.record(ident) is not None
+        going_on.set()
+        eventually(lambda: mux.record(ident) is None and not mux.documents())
+
+
+# `video.asset.updated`.
+
+
+def test_an_asset_that_matches_now_is_taken_by_a_run_that_is_asked_for(mux: MuxWorld) -> None:
+    mux.declare(**MATCHING)
+    ident = mux.add("vi:0")
+    mux.run()
+    assert mux.indexed() == set()
+    mux.library.update(ident, passthrough="vi:1", notify=False)
+    answer = mux.tell(UPDATED, ident).json()
+    assert answer == {
+        "received": True,
+        "event_type": UPDATED,
+        "handled": True,
+        "asset_id": ident,
+        "deleted_objects": 0,
+        "requested_runs": 1,
+    }
+    eventually(lambda: mux.requested(), what="a run is asked for")
+    mux.run()
+    assert mux.indexed() == {ident}
+
+
+def test_an_asset_that_matches_no_more_is_unindexed_with_reconcile_on_sync(mux: MuxWorld) -> None:
+    mux.declare(**MATCHING, reconcileOnSync=True)
+    ident, stays = mux.add(), mux.add()
+    mux.run()
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    answer = mux.tell(UPDATED, ident).json()
+    assert (answer["handled"], answer["deleted_objects"]) == (True, 1)
+    assert mux.indexed() == {stays}
+    assert mux.requested() is None
+
+
+def test_without_reconcile_on_sync_the_event_is_acknowledged_and_nothing_removed(
+    mux: MuxWorld,
+) -> None:
+    mux.declare(**MATCHING)
+    ident = mux.add()
+    mux.run()
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    answer = mux.tell(UPDATED, ident).json()
+    assert (answer["handled"], answer["deleted_objects"]) == (True, 0)
+    assert mux.indexed() == {ident}
+
+
+def test_each_sync_judges_by_its_own_filters(mux: MuxWorld) -> None:
+    mux.declare(**MATCHING, reconcileOnSync=True)
+    mux.bucket("all")
+    mux.sync("all", "all")
+    ident = mux.add()
+    mux.run()
+    mux.run("all")
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    answer = mux.tell(UPDATED, ident).json()
+    assert (answer["deleted_objects"], answer["requested_runs"]) == (1, 1)
+    assert mux.record(ident) is None
+    assert mux.record(ident, "all") is not None
+    eventually(lambda: mux.requested("all"), what="the metadata are brought up to date")
+    assert mux.requested() is None
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"sourcePath": "mux://another"}])
+def test_a_sync_that_is_not_concerned_is_left_alone(mux: MuxWorld, spec: dict[str, Any]) -> None:
+    mux.declare(**spec)
+    ident = mux.add()
+    assert mux.tell(UPDATED, ident).json()["requested_runs"] == 0
+    assert mux.tell(READY, ident).json()["requested_runs"] == 0
+
+
+def test_warn_changes_nothing(mux: MuxWorld) -> None:
+    mux.declare(**MATCHING, reconcileOnSync=True)
+    ident = mux.add()
+    mux.run()
+    mux.resources.patch("Sync", "flagged", {"spec": {"driftPolicy": "Warn"}})
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    assert mux.tell(UPDATED, ident).json()["deleted_objects"] == 0
+    assert mux.indexed() == {ident}
+
+
+# Other events.
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        READY,
+        "video.asset.static_renditions.ready",
+        "video.asset.static_rendition.ready",
+        "video.asset.static_rendition.deleted",
+    ],
+)
+def test_what_makes_an_asset_readable_asks_for_a_run(mux: MuxWorld, kind: str) -> None:
+    mux.declare()
+    of_a_file = ".static_rendition." in kind
+    data = {"id": "r", "asset_id": "a"} if of_a_file else {"id": "a"}
+    answer = mux.post(event(kind, data)).json()
+    assert (answer["handled"], answer["requested_runs"]) == (True, 1)
+    eventually(lambda: mux.requested(), what="a run is asked for")
+
+
+def test_many_hints_are_few_requests(mux: MuxWorld) -> None:
+    mux.declare()
+    seen = set()
+    for number in range(50):
+        mux.tell(READY, f"asset{number}")
+        seen.add(mux.requested())
+    assert len(seen - {None}) <= 3
+
+
+def test_initial_only_is_not_run_again_by_hints(mux: MuxWorld) -> None:
+    mux.declare(syncMode="initial_only")
+    assert mux.tell(READY, "a").json()["requested_runs"] == 0
+
+
+@pytest.mark.parametrize("kind", ["video.asset.created", "video.asset.errored", "video.upload.x"])
+def test_other_events_are_acknowledged_and_not_handled(mux: MuxWorld, kind: str) -> None:
+    mux.declare()
+    answer = mux.tell(kind, "a")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "received": True,
+        "event_type": kind,
+        "handled": False,
+        "asset_id": "a",
+    }
+
+
+# Response codes.
+
+
+def test_400_without_a_webhook_secret(mux: MuxWorld) -> None:
+    mux.declare()
+    credentials = {"access_token_id": "x", "access_token_secret": "y"}
+    mux.resources.secret("bare", **credentials)
+    mux.resources.create("Connection", "bare", mux.connection("bare"))
+    from telecine.planning.identity import connection_id
+
+    ident = connection_id(mux.resources.namespace, "bare")
+    url = f"{mux.gateway}/v1/webhooks/mux/{ident}"
+    told = event(READY, {"id": "a"})
+    eventually(lambda: mux.post(told, url=url).status_code != 404, what="it is seen")
+    answer = mux.post(told, url=url)
+    assert answer.status_code == 400
+    assert "webhook_secret" in answer.json()["error"]
+
+
+def test_400_for_a_payload_that_is_not_json(mux: MuxWorld) -> None:
+    mux.declare()
+    for body in (b"{", b"[1]", b""):
+        assert mux.post(body).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Mux-Signature": "nonsense"},
+        {"Mux-Signature": f"t={int(time.time())},v1={'0' * 64}"},
+    ],
+)
+def test_401_for_a_signature_that_is_missing_malformed_or_wrong(
+    mux: MuxWorld, headers: dict[str, str]
+) -> None:
+    mux.declare()
+    ident = mux.add()
+    mux.run()
+    answer = mux.post(event(DELETED, {"id": ident}), headers=headers)
+    assert answer.status_code == 401
+    assert mux.indexed() == {ident}
+    assert mux.post(event(DELETED, {"id": ident}), secret="wrong").status_code == 401
+
+
+def test_401_for_a_signature_that_is_too_old(mux: MuxWorld) -> None:
+    mux.declare()
+    told = event(READY, {"id": "a"})
+    assert mux.post(told, at=int(time.time()) - 301).status_code == 401
+    assert mux.post(told, at=int(time.time()) - 290).status_code == 200
+
+
+def test_404_for_what_is_not_a_connection_of_mux(mux: MuxWorld, tmp_path: Path) -> None:
+    mux.declare()
+    disk = {"provider": "local", "local": {"path": str(tmp_path)}}
+    mux.resources.create("Connection", "disk", disk)
+    from telecine.planning.identity import connection_id
+
+    for ident in ("conn_absent", connection_id(mux.resources.namespace, "disk")):
+        url = f"{mux.gateway}/v1/webhooks/mux/{ident}"
+        answer = mux.post(event(READY, {"id": "a"}), url=url)
+        assert (answer.status_code, answer.json()["received"]) == (404, False)
+    assert httpx2.get(mux.webhook_url, trust_env=False).status_code == 405
+
+
+def test_413_for_a_payload_over_the_limit(mux: MuxWorld) -> None:
+    mux.declare()
+    assert mux.post(b"x" * (2 << 20)).status_code == 413
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 65536
+
+    headers = {"Mux-Signature": f"t={int(time.time())},v1={'0' * 64}"}
+    told = httpx2.post(mux.webhook_url, content=pieces(), headers=headers, trust_env=False)
+    assert told.status_code == 413
+
+
+def test_a_new_webhook_secret_is_taken_without_a_restart(mux: MuxWorld) -> None:
+    mux.declare()
+    told = event(READY, {"id": "a"})
+    assert mux.post(told).status_code == 200
+    credentials = {"access_token_id": "x", "access_token_secret": "y"}
+    mux.resources.secret("mux", **credentials, webhook_secret="another")
+    eventually(lambda: mux.post(told, secret="another").status_code == 200)
+    body = json.dumps(told).encode()
+    both = {"Mux-Signature": signature("old", body, None, "another")}
+    assert mux.post(body, headers=both).status_code == 200
+    assert mux.post(told, secret=WEBHOOK_SECRET).status_code == 401
+
+
+def test_a_flood_of_bad_signatures_costs_nothing_else_its_service(mux: MuxWorld) -> None:
+    mux.declare()
+    ident = mux.add()
+    mux.run()
+    stop = threading.Event()
+    counts: list[int] = []
+
+    def flood() -> None:
+        body = json.dumps(event(DELETED, {"id": ident})).encode()
+        with httpx2.Client(trust_env=False) as client:
+            while not stop.is_set():
+                bad = {"Mux-Signature": signature("wrong", body)}
+                answer = client.post(mux.webhook_url, content=body, headers=bad)
+                counts.append(answer.status_code)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(flood)
+        try:
+            eventually(lambda: len(counts) > 200, what="a flood")
+            started = time.monotonic()
+            assert httpx2.get(f"{mux.gateway}/healthz", trust_env=False).status_code == 200
+            assert mux.tell(DELETED, ident).json()["deleted_objects"] == 1
+            assert time.monotonic() - started < 5
+        finally:
+            stop.set()
+    assert set(counts) == {401}
+    assert mux.indexed() == set()
+
+
+def test_weaviate_out_of_reach_is_503_so_that_mux_comes_again(
+    cluster: Cluster, kube_namespace: str, weaviate: WeaviateSettings, short_film: Path
+) -> None:
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film) as mux,
+    ):
+        mux.declare()
+        nowhere = {"endpoint": "http://127.0.0.1:9", "grpcPort": 9}
+        mux.resources.create("Connection", "nowhere", {"provider": "weaviate", "weaviate": nowhere})
+        elsewhere = {"weaviate": {"connectionRef": {"name": "nowhere"}}}
+        mux.resources.patch("Namespace", "films", {"spec": elsewhere})
+        answer = mux.tell(DELETED, "a")
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
