@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo test test-unit test-integration test-e2e lint format generate bench \
+.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -30,6 +30,9 @@ down: setup ## Stop what `make dev` started
 
 demo: setup ## Index a folder and an S3 bucket and search them; KEEP=1 leaves it running
 	@$(BIN)/python -m telecine.dev.demo $(if $(KEEP),--keep) $(ARGS)
+
+demo-mux: setup ## Index films of a Mux test server, and follow its webhooks
+	@$(BIN)/python -m telecine.dev.demo_mux $(ARGS)
 
 test: test-unit test-integration test-e2e ## All tests: unit, integration, then the operator under kills
 

@@ -178,10 +178,10 @@ def upload(client: s3.Client) -> None:
         say(f"uploaded s3://{S3_BUCKET}/{key}  {facts}")
 
 
-def render(target: Path, replacements: Mapping[str, str]) -> None:
+def render(target: Path, replacements: Mapping[str, str], manifests: Path = QUICKSTART) -> None:
     """Copies the manifests with this machine's path and port, and prints each line that differs."""
-    say("\nThe manifests are those of examples/quickstart/, but for these lines:")
-    for source in sorted(QUICKSTART.glob("*.yaml")):
+    say(f"\nThe manifests are those of {manifests.relative_to(ROOT)}/, but for these lines:")
+    for source in sorted(manifests.glob("*.yaml")):
         lines = []
         for number, line in enumerate(source.read_text().splitlines(), 1):
             changed = line
@@ -196,10 +196,17 @@ def render(target: Path, replacements: Mapping[str, str]) -> None:
 @contextmanager
 def operator(shell: Shell, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The operator as a process of its own; `telecine dev down` ends workers it leaves behind."""
-    say("\n$ telecine operator &")
+    with service(shell, "operator", "telecine.controllers.main", log) as process:
+        yield process
+
+
+@contextmanager
+def service(shell: Shell, name: str, module: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A part of Telecine as a process; the end of its log is shown when the demo fails."""
+    say(f"\n$ telecine {name} &")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "telecine.controllers.main"],
+            [sys.executable, "-m", module],
             env=shell.env,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -210,7 +217,7 @@ def operator(shell: Shell, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     except DemoError:
         lines = log.read_text("utf-8", "replace").splitlines()[-40:]
-        say("\nThe end of the operator's log:\n" + "\n".join(lines))
+        say(f"\nThe end of the {name}'s log:\n" + "\n".join(lines))
         raise
     finally:
         process.terminate()
@@ -316,7 +323,7 @@ def demo(keep: bool) -> None:
         say("Everything is stopped again. To look around instead: KEEP=1 make demo")
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+def terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(143)
 
 
@@ -325,7 +332,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C")
     arguments = parser.parse_args()
     # So that what was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     try:
         demo(arguments.keep)
     except (DemoError, s3.S3Error, binaries.BinaryError) as error:
