@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from telecine.api.base import Phase
+from telecine.api.base import REQUESTED_AT, Phase
 from telecine.api.bucket import BucketSpec, BucketStatus
 from telecine.api.namespace import DeletionPolicy, NamespaceState
 from telecine.execution.resolve import MissingReferenceError
@@ -40,7 +40,14 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     if phase != Phase.ACTIVE:
         return Outcome(Phase.ACTIVE, "Available", message, status=changes)
     known = BucketStatus.model_validate(body.get("status") or {})
-    if ctx.demands.counts_due(key, known.objects is not None):
+    requested = (body["metadata"].get("annotations") or {}).get(REQUESTED_AT)
+    asked = requested is not None and requested != known.last_handled_reconcile_at
+    if asked:
+        # Objects went without a run: what shows their number reads it anew.
+        ctx.ask(Key("Namespace", key.namespace, spec.namespace_ref.name))
+        for sync in ctx.store.referrers(key, "Sync"):
+            ctx.ask(sync)
+    if asked or ctx.demands.counts_due(key, known.objects is not None):
         resolved = ctx.namespace(key.namespace, spec.namespace_ref.name)
         with ctx.index(resolved.weaviate) as index:
             found = index.ledger(resolved.tenant).counts(

@@ -191,10 +191,7 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
         ctx.executor.stop(f"{namespace}.{name}.")
     lease.release(ctx.client, lease.sync_lease(name), namespace, f"{run.id}.{run.attempt}")
     now = datetime.now(UTC)
-    with ctx.index(resolved.weaviate) as index:
-        counts = index.ledger(resolved.tenant).counts(
-            kube_namespace=namespace, bucket=resolved.bucket_name, sync=name
-        )
+    counts, counted = count(ctx, resolved)
     failed = run.phase is Phase.FAILED
     closed = run.model_copy(
         update={
@@ -215,10 +212,7 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
         },
         "history": history.with_record(status.history, history.record(closed)),
         "plan": run.plan.dump() if run.plan else None,
-        "objects": counts["objects"],
-        "indexed": counts["completed"],
-        "pending": counts["pending"],
-        "failed": counts["failed"],
+        **counted,
         "drifted": run.plan.drifted if run.plan else None,
         "lastSyncTime": stamp(now),
         "syncedInputs": run.inputs,
@@ -237,6 +231,18 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
     outcome.requeue_after = 0.0
     ctx.run_closed(resolved, closed)
     return outcome
+
+
+def count(ctx: Context, resolved: ResolvedSync) -> tuple[dict[str, int], dict[str, int]]:
+    """The numbers of the ledger, and the fields of a Sync's status that show them."""
+    with ctx.index(resolved.weaviate) as index:
+        counts = index.ledger(resolved.tenant).counts(
+            kube_namespace=resolved.kube_namespace,
+            bucket=resolved.bucket_name,
+            sync=resolved.name,
+        )
+    shown = {"objects": "objects", "indexed": "completed", "pending": "pending", "failed": "failed"}
+    return counts, {field: counts[name] for field, name in shown.items()}
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from .context import Context
 from .dispatch import Controller
 from .ready import require_ready
 from .result import Outcome, WaitingError
-from .runs import stop, supervise
+from .runs import count, stop, supervise
 from .schedule import due
 from .status import stamp
+from .store import Key
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,12 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     )
     if next_run.at is not None and next_run.at <= now:
         return begin(ctx, resolved, status, next_run.trigger, inputs)
-    return history.resting(resolved.sync, status, next_run.at, now)
+    if not ctx.demands.take(Key("Sync", *key)):
+        return history.resting(resolved.sync, status, next_run.at, now)
+    _, counted = count(ctx, resolved)
+    outcome = history.resting(resolved.sync, status.model_copy(update=counted), next_run.at, now)
+    outcome.status = {**outcome.status, **counted}
+    return outcome
 
 
 def key_of(body: Body) -> tuple[str, str]:

@@ -180,6 +180,7 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     from telecine.execution.pool import IndexPool
     from telecine.gateway.deletion import Deletions
     from telecine.gateway.directory import Directory
+    from telecine.gateway.requests import Requests
 
     mux.declare()
     gone, stays = mux.add(), mux.add()
@@ -193,7 +194,8 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     assert mux.record(gone) is not None
     monkeypatch.undo()
     pool = IndexPool()
-    next_one = Deletions(mux.client, pool, mux.settings)
+    requests = Requests(mux.client)
+    next_one = Deletions(mux.client, pool, mux.settings, requests)
     known = Directory(mux.client, mux.resources.namespace).connections()
     assert next_one.resume(known) == 0, "another may still be at it"
     assert next_one.resume(known, older_than=-1) == 1
@@ -202,6 +204,7 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     tombstones = Tombstones(mux.index.ledger(mux.tenant))
     assert [t.finished for t in tombstones.all()] == [True]
     assert tombstones.forget(time.time() + 1) == 1
+    requests.close()
     pool.close()
 
 

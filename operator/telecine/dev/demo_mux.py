@@ -128,6 +128,15 @@ def tell(story: Story) -> None:
     shell.run("telecine", "plan", "sync/flagged", "--skipped", ok=(0, 2))
 
 
+def counted(shell: Shell) -> str:
+    """The numbers of objects that `kubectl get` shows."""
+    path = "{.items[0].status.objects} {.items[1].status.objects} {.items[2].status.indexed}"
+    return shell.run(
+        "kubectl", "get", "tns/films", "tbucket/mux-videos", "tsync/flagged",
+        "-o", f"jsonpath={path}", shown=False,
+    )  # fmt: skip
+
+
 def subscribe(shell: Shell, mux: MuxServer) -> None:
     url = shell.run("kubectl", "get", "tconn", "mux", "-o", "jsonpath={.status.webhookUrl}{'\\n'}")
     mux.webhooks.subscribe(url.strip(), WEBHOOK_SECRET)
@@ -197,7 +206,8 @@ def demo() -> None:
         story.delete(stars)
         story.until("it is not found any more", lambda: not story.search(stars))
         story.find(sight)
-        shell.run("kubectl", "get", "tns,tsync")
+        story.until("one object is counted", lambda: counted(shell) == "1 1 1")
+        shell.run("kubectl", "get", "tns,tbucket,tsync")
         calls = sum(mux.calls.values())
         say(
             f"\nThe index followed. {calls} calls of Mux's API; "

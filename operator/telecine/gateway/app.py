@@ -52,8 +52,8 @@ class Gateway:
         self._settings, self._answer_seconds = settings, answer_seconds
         self._pool = IndexPool()
         self._directory = Directory(client, settings.kube_namespace or "*")
-        self._deletions = Deletions(client, self._pool, settings)
         self._requests = Requests(client)
+        self._deletions = Deletions(client, self._pool, settings, self._requests)
         updates = Updates(client, self._pool, settings, self._requests)
         self._mux = MuxWebhooks(self._directory, self._deletions, updates)
         # Looking at signatures has threads of its own: they are never behind the work of others.

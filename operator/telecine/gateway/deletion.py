@@ -23,6 +23,7 @@ from telecine.execution.resolve import (
     namespace_from,
 )
 from telecine.gateway.directory import Known
+from telecine.gateway.requests import Requests, Target
 from telecine.index.cascade import bury
 from telecine.index.client import IndexAbsentError, WeaviateSettings
 from telecine.index.tombstones import Tombstone, Tombstones
@@ -61,8 +62,11 @@ class Deletions:
     Methods raise IndexUnavailableError, ApiError and httpx2.HTTPError; all can be repeated.
     """
 
-    def __init__(self, client: Client, pool: IndexPool, settings: Settings) -> None:
+    def __init__(
+        self, client: Client, pool: IndexPool, settings: Settings, requests: Requests
+    ) -> None:
         self._client, self._pool, self._settings = client, pool, settings
+        self._requests = requests
 
     def places(self, kube_namespace: str) -> Iterator[Place]:
         """The Buckets of a Kubernetes namespace whose index is there."""
@@ -148,8 +152,10 @@ class Deletions:
     def _bury(self, place: Place, tombstones: list[Tombstone]) -> None:
         ids = [tombstone.object_id for tombstone in tombstones]
         with self._pool.use(place.weaviate) as index:
-            bury(index, place.tenant, place.owner, ids)
+            gone = bury(index, place.tenant, place.owner, ids)
             Tombstones(index.ledger(place.tenant)).finish(ids)
+        if gone:
+            self._requests.ask([Target(place.kube_namespace, place.bucket, "Bucket")])
 
 
 def keeps(sync: SyncSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Asks for runs of Syncs, many hints at once becoming one."""
+"""Asks for runs of Syncs and new counts of Buckets, many hints at once becoming one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from telecine.execution.kube import annotate
 
 log = structlog.get_logger(__name__)
 APART_SECONDS = 5.0
-"""Hints for one Sync that come closer together share a run."""
+"""Hints about one resource that come closer together become one."""
 
 
-class SyncName(NamedTuple):
+class Target(NamedTuple):
+    """A resource that is to be looked at: a Sync runs, a Bucket counts."""
+
     kube_namespace: str
     name: str
+    kind: str = "Sync"
 
 
 class Requests:
@@ -38,19 +41,19 @@ class Requests:
     ) -> None:
         self._client, self._apart, self._clock = client, apart, clock
         self._changed = threading.Condition()
-        self._last: dict[SyncName, float] = {}
-        self._due: dict[SyncName, float] = {}
+        self._last: dict[Target, float] = {}
+        self._due: dict[Target, float] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
         self._thread.start()
 
-    def ask(self, syncs: Iterable[SyncName]) -> None:
-        """Has the Syncs run soon. Returns at once."""
+    def ask(self, targets: Iterable[Target]) -> None:
+        """Has them looked at soon. Returns at once."""
         with self._changed:
             now = self._clock()
-            for sync in syncs:
-                at = max(now, self._last.get(sync, float("-inf")) + self._apart)
-                self._due.setdefault(sync, at)
+            for target in targets:
+                at = max(now, self._last.get(target, float("-inf")) + self._apart)
+                self._due.setdefault(target, at)
             self._changed.notify()
 
     def close(self) -> None:
@@ -69,34 +72,36 @@ class Requests:
                         return
                     self._changed.wait(self._until_next())
                 going = self._ready()
-                for sync in going:
-                    del self._due[sync]
-                    self._last[sync] = self._clock()
-            for sync in going:
-                self._pass_on(sync)
+                for target in going:
+                    del self._due[target]
+                    self._last[target] = self._clock()
+            for target in going:
+                self._pass_on(target)
 
-    def _ready(self) -> list[SyncName]:
+    def _ready(self) -> list[Target]:
         now = self._clock()
-        return [sync for sync, at in self._due.items() if at <= now]
+        return [target for target, at in self._due.items() if at <= now]
 
     def _until_next(self) -> float | None:
         if not self._due:
             return None
         return max(min(self._due.values()) - self._clock(), 0.01)
 
-    def _pass_on(self, sync: SyncName) -> None:
+    def _pass_on(self, target: Target) -> None:
         now = datetime.now(UTC).isoformat()
         try:
-            annotate(self._client, "Sync", sync.kube_namespace, sync.name, {REQUESTED_AT: now})
+            annotate(
+                self._client, target.kind, target.kube_namespace, target.name, {REQUESTED_AT: now}
+            )
         except ApiError as error:
             if error.status.code == 404:
                 return
-            self._again(sync, error)
+            self._again(target, error)
         except httpx2.HTTPError as error:
-            self._again(sync, error)
+            self._again(target, error)
 
-    def _again(self, sync: SyncName, error: Exception) -> None:
-        log.warning("a run could not be asked for", sync=sync.name, error=str(error))
+    def _again(self, target: Target, error: Exception) -> None:
+        log.warning("a look could not be asked for", resource=target.name, error=str(error))
         with self._changed:
             if not self._closed:
-                self._due.setdefault(sync, self._clock() + self._apart)
+                self._due.setdefault(target, self._clock() + self._apart)

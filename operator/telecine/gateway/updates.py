@@ -19,7 +19,7 @@ from telecine.execution.resolve import (
     resolve_from,
 )
 from telecine.gateway.directory import Known
-from telecine.gateway.requests import Requests, SyncName
+from telecine.gateway.requests import Requests, Target
 from telecine.index.cascade import unselect
 from telecine.index.client import IndexAbsentError
 from telecine.planning.diff import decide
@@ -59,7 +59,7 @@ class Updates:
     def request(self, known: Known, asset_id: str) -> int:
         """Asks for a run of every Sync that could take the asset; returns how many."""
         going = [
-            SyncName(known.kube_namespace, name)
+            Target(known.kube_namespace, name)
             for name, sync in self._syncs(known, asset_id)
             if sync.sync_mode is not SyncMode.INITIAL_ONLY
         ]
@@ -80,7 +80,7 @@ class Updates:
             # Deleted since. Its own event says so, or the next listing.
             return Update(requested=self.request(known, asset_id))
         unindexed = 0
-        asked: list[SyncName] = []
+        asked: list[Target] = []
         for name, _ in self._syncs(known, asset_id):
             try:
                 resolved = resolve_from(
@@ -92,7 +92,7 @@ class Updates:
             action, gone = self._judge(resolved, asset)
             unindexed += gone
             if action in _RUNS:
-                asked.append(SyncName(known.kube_namespace, name))
+                asked.append(Target(known.kube_namespace, name))
         self._requests.ask(asked)
         return Update(unindexed, len(asked))
 
@@ -134,4 +134,5 @@ class Updates:
             ):
                 return decision.action, 0
             gone = unselect(index, resolved.tenant, resolved.owner, resolved.name, [record])
-            return decision.action, gone
+        self._requests.ask([Target(resolved.kube_namespace, resolved.bucket_name, "Bucket")])
+        return decision.action, gone
