@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from lightkube import Client
@@ -113,10 +113,16 @@ class Deletions:
                     tombstone = Tombstone(
                         ident, place.kube_namespace, place.bucket, known.name, asset_id, place.owner
                     )
-                    Tombstones(ledger).write([tombstone])
+                    Tombstones(ledger).write([replace(tombstone, finished=record is None)])
+                    if record is None:
+                        # Whoever inserts from now on finds the tombstone; who was faster is here.
+                        record = ledger.get([ident]).get(ident)
+                        if record is None:
+                            continue
+                        Tombstones(ledger).write([tombstone])
                 except IndexAbsentError:
                     continue  # nothing was ever written there
-            objects += record is not None
+            objects += 1
             found.append((place, tombstone))
         return Deletion(found, objects)
 
