@@ -6,13 +6,14 @@ import io
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import UUID
 
 import pytest
-from telecine.planning.types import Asset, ObjectRecord
+from telecine.planning.types import Asset, ObjectRecord, SideCaptions
+from telecine.providers.base import ProviderError
 from telecine.workers.fetch import fetch_ahead
 from telecine.workers.protocol import Limits
 
@@ -24,6 +25,11 @@ class Source:
 
     def describe(self, asset: Asset, fields: frozenset[str]) -> Asset:
         return asset
+
+    def captions(self, asset: Asset) -> SideCaptions | None:
+        if asset.path.startswith("unreadable"):
+            raise ProviderError("AccessDenied", "no", asset_only=True)
+        return SideCaptions("WEBVTT\n", "en") if asset.path.startswith("captioned") else None
 
     @contextmanager
     def open(self, asset: Asset) -> Iterator[BinaryIO]:
@@ -78,3 +84,17 @@ def test_scratch_holds_no_more_than_its_budget_or_one_asset(tmp_path: Path, budg
 def test_assets_of_unknown_size_are_fetched_too(tmp_path: Path) -> None:
     records = [record(n, 10, told=False) for n in range(9)]
     assert len(run(records, tmp_path, scratch_bytes=KIB)[0]) == 9
+
+
+@pytest.mark.parametrize(
+    ("path", "captions"),
+    [("captioned", SideCaptions("WEBVTT\n", "en")), ("plain", None), ("unreadable", None)],
+)
+def test_captions_come_with_the_content_and_are_done_without_where_they_cannot_be_read(
+    tmp_path: Path, path: str, captions: SideCaptions | None
+) -> None:
+    wanted = replace(record(1, 3), path=path)
+    (fetched,) = fetch_ahead([wanted], Job(Limits()), tmp_path, frozenset())  # type: ignore[arg-type]
+    assert fetched.error is None
+    assert fetched.captions == captions
+    fetched.discard()

@@ -20,8 +20,8 @@ from telecine.extractors.media.limits import MediaLimits
 from telecine.extractors.media.reader import DECODER, read_media
 from telecine.extractors.models import ModelUnavailableError
 
+from tests.integration.media.media_samples import Clip, make_film
 from tests.support import eventually
-from tests.unit.media_samples import Clip, make_film
 
 PROBE = 'wire.send(1, "Probe", {"kind": "film", "format": "mov", "captions": []})'
 PRELUDE = """

@@ -27,7 +27,7 @@ from telecine.extractors.media.events import (
 from telecine.extractors.media.limits import MediaLimits
 from telecine.extractors.media.reader import read_media
 
-from tests.unit.media_samples import Clip, beeps, make_film
+from tests.integration.media.media_samples import Clip, beeps, make_film
 
 
 def told(path: Path, request: MediaRequest | None = None, **limits: float) -> list[Event]:

@@ -16,7 +16,7 @@ av = pytest.importorskip("av", reason="PyAV is not installed; run: make setup")
 np = pytest.importorskip("numpy", reason="numpy is not installed; run: make setup")
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed; run: make setup")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MEDIA = ROOT / "examples" / "quickstart" / "media"
 SMALL = filming.Style(size=(320, 180), fps=10)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from telecine.extractors import bert, models
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 ODD = ["", " ", "a" * 5000, "日本語のテキスト", "naïve café 🎬", "[SEP] [CLS]", "x\ny\tz"]
 
 
