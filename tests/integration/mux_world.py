@@ -58,7 +58,9 @@ class MuxWorld:
     runs: int = 0
     tenants: set[str] = field(default_factory=set)
 
-    def declare(self, *, connection: str = "mux", **sync: Any) -> None:
+    def declare(
+        self, *, connection: str = "mux", extractor: dict[str, Any] = QUICK, **sync: Any
+    ) -> None:
         """The resources of the examples; `sync` stands in the Sync's spec."""
         server, make = self.server, self.resources.create
         self.resources.secret(
@@ -67,10 +69,11 @@ class MuxWorld:
             access_token_secret=server.token_secret,
             webhook_secret=WEBHOOK_SECRET,
         )
-        make("Namespace", "films", {"featureExtractors": [QUICK]})
+        make("Namespace", "films", {"featureExtractors": [extractor]})
         make("Connection", connection, self.connection(connection))
         self.bucket("videos")
         self.sync("flagged", **sync)
+        eventually(lambda: httpx2.get(f"{self.gateway}/readyz", trust_env=False).is_success)
         # The gateway looks for a Connection it does not know once a second at most.
         eventually(lambda: self.post({"type": "test"}).status_code == 200)
 

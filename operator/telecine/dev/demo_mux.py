@@ -145,7 +145,7 @@ def subscribe(shell: Shell, mux: MuxServer) -> None:
 
 def start_gateway(stack: ExitStack, shell: Shell, log: Path) -> None:
     running = stack.enter_context(service(shell, "gateway", "telecine.gateway.main", log))
-    health = f"{shell.env['TELECINE_GATEWAY_URL']}/healthz"
+    health = f"{shell.env['TELECINE_GATEWAY_URL']}/readyz"
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline and running.poll() is None:
         try:

@@ -61,6 +61,8 @@ class Gateway:
         self._workers = ThreadPoolExecutor(_THREADS, "webhook")
         self._waiting, self._lock = 0, threading.Lock()
         self._stopping = threading.Event()
+        self.ready = False
+        """Whether Weaviate has been reached once."""
         self._resumer = threading.Thread(target=self._resume, name="resume", daemon=True)
 
     def start(self) -> None:
@@ -155,12 +157,17 @@ class Gateway:
     def _resume(self) -> None:
         while True:
             try:
+                if not self.ready:
+                    self._deletions.warm()
+                    self.ready = True
                 count = self._deletions.resume(self._directory.connections())
                 if count:
                     log.info("removals were finished that had broken off", objects=count)
-            except (ApiError, httpx2.HTTPError, IndexUnavailableError) as error:
+            except (
+                ApiError, httpx2.HTTPError, IndexUnavailableError, MissingReferenceError
+            ) as error:  # fmt: skip
                 log.warning("removals cannot be looked for now", error=str(error))
-            if self._stopping.wait(RESUME_SECONDS):
+            if self._stopping.wait(RESUME_SECONDS if self.ready else 5.0):
                 return
 
 
@@ -213,9 +220,14 @@ def create_app(gateway: Gateway) -> Starlette:
     async def healthy(request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
+    async def ready(request: Request) -> Response:
+        told = "ready" if gateway.ready else "Weaviate was not reached yet"
+        return JSONResponse({"status": told}, status_code=200 if gateway.ready else 503)
+
     return Starlette(
         routes=[
             Route("/healthz", healthy),
+            Route("/readyz", ready),
             Route("/v1/webhooks/mux/{connection_id}", gateway.mux_webhook, methods=["POST"]),
         ],
         lifespan=lifespan,

@@ -21,6 +21,7 @@ from telecine.execution.resolve import (
     cluster_lookup,
     list_all,
     namespace_from,
+    operators_weaviate,
 )
 from telecine.gateway.directory import Known
 from telecine.gateway.requests import Requests, Target
@@ -67,6 +68,11 @@ class Deletions:
     ) -> None:
         self._client, self._pool, self._settings = client, pool, settings
         self._requests = requests
+
+    def warm(self) -> None:
+        """Connects to the operator's Weaviate, so that the first webhook does not wait for that."""
+        with self._pool.use(operators_weaviate(cluster_lookup(self._client), self._settings)):
+            return
 
     def places(self, kube_namespace: str) -> Iterator[Place]:
         """The Buckets of a Kubernetes namespace whose index is there."""
