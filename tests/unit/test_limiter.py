@@ -98,3 +98,11 @@ def test_processes_share_it(tmp_path: Path) -> None:
     times = sorted(float(t) for one in running for t in one.communicate()[0].split())
     assert len(times) == 30
     assert times[-1] - times[0] >= 29 / 50 - 0.05
+
+
+def test_what_would_wait_too_long_does_not_wait_at_all(tmp_path: Path) -> None:
+    clock = Clock()
+    made(tmp_path, clock).pause(500)
+    with pytest.raises(TimeoutError, match="500 s"):
+        made(tmp_path, clock).wait(120)
+    assert clock.now == 1000.0

@@ -38,6 +38,8 @@ ANSWER_SECONDS = 3.5
 """Mux waits 5 s for an answer, network included."""
 BODY_SECONDS = 5.0
 _THREADS = 8
+_BUSY = 50
+"""Events at work at once beyond which an update is left to a run: one listing costs fewer calls."""
 _MOST_WAITING = 500
 """Events at work at once; beyond it Mux is asked to come again."""
 RESUME_SECONDS = 300.0
@@ -58,6 +60,8 @@ class Gateway:
         self._mux = MuxWebhooks(self._directory, self._deletions, updates)
         # Looking at signatures has threads of its own: they are never behind the work of others.
         self._lookers = ThreadPoolExecutor(4, "verify")
+        # So has what an answer must wait for: it is never behind calls that wait for their turn.
+        self._first = ThreadPoolExecutor(4, "begin")
         self._workers = ThreadPoolExecutor(_THREADS, "webhook")
         self._waiting, self._lock = 0, threading.Lock()
         self._stopping = threading.Event()
@@ -72,6 +76,7 @@ class Gateway:
         """Ends when what was begun is done."""
         self._stopping.set()
         self._lookers.shutdown(wait=True, cancel_futures=True)
+        self._first.shutdown(wait=True)
         self._workers.shutdown(wait=True)
         if self._resumer.is_alive():
             self._resumer.join(30.0)
@@ -112,11 +117,14 @@ class Gateway:
         until = time.monotonic() + self._answer_seconds
         bound = structlog.contextvars.bound_contextvars(event=event_type, asset=asset_id)
         with bound:
-            begun = self._submit(lambda: self._mux.begin(known, event_type, asset_id))
+            begun = self._submit(self._first, lambda: self._mux.begin(known, event_type, asset_id))
             deletion = await _within(begun, until)
             if deletion is not None:
                 answer["deleted_objects"] = deletion.objects
-            rest = self._submit(lambda: self._finish(known, event_type, asset_id, deletion))
+            busy = self._waiting > _BUSY
+            rest = self._submit(
+                self._workers, lambda: self._finish(known, event_type, asset_id, deletion, busy)
+            )
             try:
                 more = await _within(rest, until)
                 answer.update(more)
@@ -126,10 +134,15 @@ class Gateway:
         return answer
 
     def _finish(
-        self, known: Known, event_type: str, asset_id: str, deletion: Deletion | None
+        self,
+        known: Known,
+        event_type: str,
+        asset_id: str,
+        deletion: Deletion | None,
+        busy: bool,
     ) -> dict[str, Any]:
         try:
-            return self._mux.finish(known, event_type, asset_id, deletion)
+            return self._mux.finish(known, event_type, asset_id, deletion, busy=busy)
         except (IndexUnavailableError, ApiError, httpx2.HTTPError) as error:
             if deletion is None:
                 raise
@@ -137,10 +150,10 @@ class Gateway:
             log.warning("a removal broke off", asset=asset_id, error=str(error))
             return {}
 
-    def _submit(self, call: Callable[[], T]) -> Future[T]:
+    def _submit(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[T]:
         with self._lock:
             self._waiting += 1
-        future = self._workers.submit(call)
+        future = pool.submit(call)
         future.add_done_callback(self._done)
         return future
 

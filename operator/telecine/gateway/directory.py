@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import structlog
 from lightkube import Client
+from pydantic import ValidationError
 
 from telecine.api.connection import ConnectionSpec
 from telecine.execution.resolve import (
@@ -21,6 +23,7 @@ from telecine.execution.resolve import (
 )
 from telecine.planning.identity import connection_id
 
+log = structlog.get_logger(__name__)
 _FRESH_SECONDS = 10.0
 _SOONEST_SECONDS = 1.0
 """How soon something is asked for again that was just asked for."""
@@ -98,6 +101,11 @@ class Directory:
         for body in list_all(self._client, "Connection", self._where):
             metadata = body["metadata"]
             namespace, name = metadata["namespace"], metadata["name"]
-            spec = ConnectionSpec.model_validate(body["spec"])
+            try:
+                spec = ConnectionSpec.model_validate(body["spec"])
+            except ValidationError as error:
+                # One that an older version took must not cost the others their webhooks.
+                log.warning("a Connection cannot be read", connection=name, error=str(error))
+                continue
             self._known[connection_id(namespace, name)] = Known(namespace, name, spec)
         self._listed = self._clock()

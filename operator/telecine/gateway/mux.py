@@ -60,16 +60,25 @@ class MuxWebhooks:
         return self._deletions.begin(known, asset_id) if event_type == DELETED else None
 
     def finish(
-        self, known: Known, event_type: str, asset_id: str, deletion: Deletion | None
+        self,
+        known: Known,
+        event_type: str,
+        asset_id: str,
+        deletion: Deletion | None,
+        *,
+        busy: bool = False,
     ) -> dict[str, Any]:
         """The rest, which may outlast the answer; returns what the answer adds where it does not.
+
+        When the gateway is `busy`, an update is left to a run, which sees all of them by one
+        listing.
 
         Raises IndexUnavailableError and ProviderError as well.
         """
         if deletion is not None:
             self._deletions.finish(deletion)
             return {}
-        if event_type == UPDATED:
+        if event_type == UPDATED and not busy:
             secret = self._directory.secret(known)
             update = self._updates.apply(known, secret, asset_id)
             return {"deleted_objects": update.unindexed, "requested_runs": update.requested}

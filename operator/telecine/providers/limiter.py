@@ -47,8 +47,12 @@ class RateLimiter:
         self._folder = folder or cache_dir()
         self._clock, self._sleep = clock, sleep
 
-    def wait(self) -> float:
-        """Returns when a call may be made; gives the seconds waited."""
+    def wait(self, most: float = _LONGEST) -> float:
+        """Returns when a call may be made; gives the seconds waited.
+
+        Raises:
+            TimeoutError: that would take longer than `most` seconds; nothing was waited for.
+        """
         waited = 0.0
         while True:
             with self._state() as state:
@@ -58,6 +62,8 @@ class RateLimiter:
                 if at <= now:
                     state[:] = [max(regular, now) + self._interval, paused]
                     return waited
+            if at - now > most:
+                raise TimeoutError(f"the next call may be made in {at - now:.0f} s")
             self._sleep(at - now)
             waited += at - now
 

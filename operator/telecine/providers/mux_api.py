@@ -64,7 +64,7 @@ class MuxApi:
         waited, attempt = 0.0, 0
         while True:
             attempt += 1
-            self.limiter.wait()
+            self._take_turn()
             try:
                 answer = self._http().get(
                     f"{self.endpoint}{path}", params=dict(parameters or {}), auth=self._auth()
@@ -84,6 +84,12 @@ class MuxApi:
                 time.sleep(_pause(attempt))
                 continue
             return self._read(answer, path)
+
+    def _take_turn(self) -> None:
+        try:
+            self.limiter.wait(_MOST_PATIENCE)
+        except TimeoutError as error:
+            raise self.fault("Throttled", f"Mux asked for a pause: {error}") from error
 
     @contextmanager
     def stream(self, url: str, name: str) -> Iterator[httpx2.Response]:
