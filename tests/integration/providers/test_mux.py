@@ -282,7 +282,7 @@ def test_a_429_of_one_holds_up_all_that_use_the_token(
 ) -> None:
     one, other = provider(server), provider(server)
     server.fail_next(1, 429, retry_after=130)
-    with pytest.raises(ProviderError, match="asked for a pause"):
+    with pytest.raises(ProviderError, match="asks for fewer requests"):
         listed(one)
     with pytest.raises(ProviderError, match=r"in 1(30|29) s") as caught:
         listed(other)
