@@ -48,13 +48,15 @@ lint: setup ## Style, types, layers, and whether crds/ is up to date
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --cache-dir .import_linter_cache
 	@$(BIN)/python -m telecine.api.crds --check
+	@$(BIN)/python -m telecine.api.crds --check charts/telecine/files/crds
 
 format: setup ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: setup ## Write crds/ from the models
+generate: setup ## Write crds/ and those of the chart from the models
 	@$(BIN)/python -m telecine.api.crds
+	@$(BIN)/python -m telecine.api.crds charts/telecine/files/crds
 
 test-e2e: setup binaries ## The operator's stories from start to end, and kill -9 at each step of a run
 	@$(BIN)/pytest tests/e2e $(ARGS)

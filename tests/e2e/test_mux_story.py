@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from telecine.cli import app
 from telecine.dev.media.filming import Shot, Style, film
 from telecine.dev.media.photos import photograph
 from telecine.dev.mux import MuxLibrary, MuxServer, event
-from telecine.dev.processes import free_ports
 from telecine.index.client import WeaviateSettings, open_index
 from telecine.planning.identity import connection_id
 from telecine.settings import Settings
@@ -26,7 +20,7 @@ from typer.testing import CliRunner
 from tests.e2e.test_operator_runs import SETTINGS
 from tests.integration.conftest import Cluster
 from tests.integration.mux_world import FLAGGED, QUICK, WEBHOOK_SECRET, MuxWorld
-from tests.integration.operator_process import Resources, eventually, operator
+from tests.integration.operator_process import Resources, eventually, gateway, operator
 
 #: What is said comes from captions, so that nothing has to be transcribed.
 CAPTIONED = {**QUICK, "parameters": {**QUICK["parameters"], "run_transcription": True}}  # type: ignore[dict-item]
@@ -35,37 +29,6 @@ SAID = {
     "bakery": "She baked seven loaves of bread for the market on Saturday.",
     "museum": "An old clock still tells the time of a country that is gone.",
 }
-
-
-@contextlib.contextmanager
-def gateway(env: dict[str, str], log: Path, **settings: Any) -> Iterator[str]:
-    """`telecine gateway` as a process; gives its URL."""
-    port = free_ports(1)[0]
-    url = f"http://127.0.0.1:{port}"
-    told = {"gateway_host": "127.0.0.1", "gateway_port": port, **settings}
-    variables = {f"TELECINE_{name.upper()}": str(value) for name, value in told.items()}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "telecine.gateway.main"],
-            env={**os.environ, **env, **variables},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
-
-    def healthy() -> bool:
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            return httpx2.get(f"{url}/readyz", trust_env=False).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
-    try:
-        eventually(healthy, what="the gateway is ready")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 class Site(MuxWorld):

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx2
 from lightkube import ApiError, Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Event, Secret
 from lightkube.types import PatchType
 from telecine.api.base import API_VERSION
+from telecine.dev.processes import free_ports
 from telecine.execution.kube import RESOURCES
 
 T = TypeVar("T")
@@ -75,6 +77,37 @@ def operator(
             process.kill()
             process.wait()
             raise
+
+
+@contextlib.contextmanager
+def gateway(env: dict[str, str], log: Path, **settings: Any) -> Iterator[str]:
+    """`telecine gateway` as a process; gives its URL."""
+    port = free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    told = {"gateway_host": "127.0.0.1", "gateway_port": port, **settings}
+    variables = {f"TELECINE_{name.upper()}": str(value) for name, value in told.items()}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "telecine.gateway.main"],
+            env={**os.environ, **env, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+    def healthy() -> bool:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            return httpx2.get(f"{url}/readyz", trust_env=False).status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    try:
+        eventually(healthy, what="the gateway is ready")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from telecine.dev import binaries, building, releases
-from telecine.dev.catalog import BINARIES, ETCD, KUBERNETES, WEAVIATE, BinaryError, cached
+from telecine.dev.catalog import BINARIES, ETCD, HELM, KUBERNETES, WEAVIATE, BinaryError, cached
 from telecine.dev.processes import free_ports
 from telecine.dev.progress import stage
 
@@ -268,6 +268,7 @@ def test_the_pinned_modules_are_the_versions_that_are_asked_for(binary: binaries
     wanted = {
         "etcd": f"go.etcd.io/etcd/server/v3 v{ETCD}",
         "weaviate": f"github.com/weaviate/weaviate v{WEAVIATE}",
+        "helm": f"helm.sh/helm/v3 v{HELM}",
     }.get(binary.name, f"k8s.io/kubernetes v{KUBERNETES}")
     assert wanted in (building.MODULES / binary.module / "go.mod").read_text()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from telecine.settings import cache_dir
 
-KUBERNETES, ETCD, WEAVIATE = "1.37.2", "3.7.0", "1.35.2"
+KUBERNETES, ETCD, WEAVIATE, HELM = "1.37.2", "3.7.0", "1.35.2", "3.22.0"
 # Without these an API server calls itself v0.0.0.
 _KUBERNETES_FLAGS = (
     "-s -w"
@@ -66,6 +66,13 @@ BINARIES: dict[str, Binary] = {
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
         _kubernetes("kubectl"),
+        Binary(
+            "helm", HELM, "helm", "helm.sh/helm/v3/cmd/helm",
+            f"-s -w -X helm.sh/helm/v3/internal/version.version=v{HELM}",
+            "TELECINE_HELM_RELEASES", "https://get.helm.sh",
+            "helm-v{v}-{os}-{arch}.tar.gz", "helm-v{v}-{os}-{arch}.tar.gz.sha256sum",
+            "version --short",
+        ),
         Binary(
             "weaviate", WEAVIATE, "weaviate",
             "github.com/weaviate/weaviate/cmd/weaviate-server", "-s -w",

@@ -1,0 +1,71 @@
+{{- define "telecine.name" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "telecine.labels" -}}
+app.kubernetes.io/name: telecine
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{/* Labels that a selector may rely on: they never change. Argument: (list . "operator") */}}
+{{- define "telecine.selector" -}}
+app.kubernetes.io/name: telecine
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- define "telecine.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{/* The restricted Pod Security Standard. */}}
+{{- define "telecine.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "telecine.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Settings that operator and gateway share. */}}
+{{- define "telecine.env" -}}
+- name: TELECINE_WEAVIATE_ENDPOINT
+  value: {{ .Values.weaviate.endpoint | quote }}
+{{- with .Values.weaviate.grpcHost }}
+- name: TELECINE_WEAVIATE_GRPC_HOST
+  value: {{ . | quote }}
+{{- end }}
+- name: TELECINE_WEAVIATE_GRPC_PORT
+  value: {{ .Values.weaviate.grpcPort | quote }}
+{{- with .Values.weaviate.secret }}
+- name: TELECINE_WEAVIATE_SECRET
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.watchNamespace }}
+- name: TELECINE_KUBE_NAMESPACE
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.gateway.url }}
+- name: TELECINE_GATEWAY_URL
+  value: {{ . | quote }}
+{{- end }}
+- name: TELECINE_CACHE
+  value: /var/lib/telecine/cache
+- name: HOME
+  value: /var/lib/telecine
+{{- end -}}
