@@ -28,6 +28,7 @@ from . import bucket, connection, namespace, pipeline, runs, sync
 from .claims import Claims
 from .context import Context, Demands
 from .dispatch import Dispatcher
+from .metrics import MetricsServer, OperatorCollector
 from .queue import FRESH, ROUTINE, Priority, WorkQueue, run_workers
 from .status import Writer
 from .store import Body, Change, Key, Store, key_of
@@ -276,8 +277,12 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
     operator = Operator(settings)
     log.info("the operator starts", namespace=settings.kube_namespace or "all")
     operator.start()
+    collector = OperatorCollector(operator.ctx.store, operator.ctx.queue)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
+        with (
+            MetricsServer(settings.metrics_port, collector),
+            contextlib.suppress(asyncio.CancelledError),
+        ):
             asyncio.run(watch(operator, stop))
     finally:
         operator.stop()

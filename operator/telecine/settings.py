@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(default=None, description="The process executor's files.")
     scratch_dir: Path | None = Field(default=None, description="Where workers put content.")
     health_port: int = Field(default=0, ge=0, le=65535, description="0: no health endpoint.")
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="0: no metrics.")
     reconcilers: int = Field(default=4, ge=1, description="Resources reconciled at once.")
     max_workers: int = Field(default=2, ge=1, description="Worker processes at once.")
     lease_seconds: int = Field(default=15, ge=2)

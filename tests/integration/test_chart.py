@@ -123,10 +123,24 @@ def test_every_variable_is_one_of_the_settings(helm: Path) -> None:
 
 
 def test_nothing_reaches_the_operator_and_the_gateway_only_its_port(helm: Path) -> None:
-    bodies = rendered(helm)
+    bodies = rendered(helm, "metrics.enabled=false")
     assert of(bodies, "NetworkPolicy", "operator")["spec"]["ingress"] == []
     rules = of(bodies, "NetworkPolicy", "gateway")["spec"]["ingress"]
     assert rules == [{"ports": [{"port": "http"}]}]
+
+
+def test_metrics_have_a_port_a_service_and_a_monitor_that_finds_it(helm: Path) -> None:
+    bodies = rendered(helm, "metrics.serviceMonitor.enabled=true", "metrics.port=9999")
+    service, monitor = of(bodies, "Service", "metrics"), of(bodies, "ServiceMonitor")
+    pod = of(bodies, "Deployment", "operator")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert {"name": "metrics", "containerPort": 9999} in container["ports"]
+    assert {"name": "TELECINE_METRICS_PORT", "value": "9999"} in container["env"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    assert wanted <= service["metadata"]["labels"].items()
+    policy = of(bodies, "NetworkPolicy", "operator")["spec"]["ingress"]
+    assert policy == [{"ports": [{"port": "metrics"}]}]
 
 
 @pytest.fixture

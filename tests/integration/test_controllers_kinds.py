@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import pytest
 from lightkube import Client
 from telecine.api.namespace import FeatureExtractor, NamespaceState
+from telecine.dev.mux import MuxLibrary, MuxServer
 from telecine.index.client import WeaviateSettings, open_index
-from telecine.planning.identity import object_id, owner_id, recipe
+from telecine.planning.identity import connection_id, object_id, owner_id, recipe
 from telecine.planning.types import ObjectRecord, ObjectState
 
 from tests.integration.operator_process import Resources, eventually, operator
@@ -213,6 +214,26 @@ def test_a_bucket_with_storage_says_that_it_takes_no_uploads(resources: Resource
     resources.create("Bucket", "books", {**BUCKET, **storage})
     resources.wait("Bucket", "books", phase="FAILED", reason="NotImplemented")
     assert "spec.storage" in resources.condition("Bucket", "books")["message"]
+
+
+def test_a_mux_connection_is_checked_live_and_says_which_credential_is_wrong(
+    resources: Resources,
+) -> None:
+    with MuxServer(MuxLibrary()) as server:
+        resources.secret("mux", access_token_id=server.token_id, access_token_secret="wr0ngSecret")
+        spec = {"provider": "mux", "mux": {"endpoint": server.url}, "secretRef": {"name": "mux"}}
+        made = resources.create("Connection", "mux", spec)
+        status = resources.wait("Connection", "mux", phase="FAILED", reason="Unauthorized")
+        assert "access_token_id and access_token_secret" in status["lastError"]
+        assert "Settings, Access Tokens" in status["lastError"]
+        assert "wr0ngSecret" not in str(resources.get("Connection", "mux")["status"])
+        ident = connection_id(made["metadata"]["namespace"], "mux")
+        assert status["webhookUrl"] == f"/v1/webhooks/mux/{ident}"
+        resources.secret(
+            "mux", access_token_id=server.token_id, access_token_secret=server.token_secret
+        )
+        resources.wait("Connection", "mux", phase="ACTIVE", reason="Checked")
+        assert "Mux environment Test" in resources.condition("Connection", "mux")["message"]
 
 
 def test_a_provider_to_come_is_stalled_as_not_implemented(resources: Resources) -> None:
