@@ -187,6 +187,115 @@ def test_signed_playback_needs_the_right_token(library: MuxLibrary, film: Path) 
         assert {plain(url, params={"token": t}).status_code for t in wrong} == {403}
 
 
+def test_a_made_up_rendition_is_read_in_part(server: MuxServer, library: MuxLibrary) -> None:
+    asset = library.asset(library.add(renditions={"low.mp4": 50_000_000_000})) or {}
+    url = f"{server.url}/{asset['playback_ids'][0]['id']}/low.mp4"
+    asked = {"bytes=5-9": "5-9", "bytes=-3": "49999999997-49999999999"}
+    for header, answered in asked.items():
+        part = plain(url, headers={"Range": header})
+        assert part.status_code == 206
+        assert part.headers["content-range"] == f"bytes {answered}/50000000000"
+        assert len(part.content) == int(part.headers["content-length"])
+    assert plain(url, headers={"Range": "bytes=50000000000-"}).status_code == 416
+    head = httpx2.head(url, trust_env=False)
+    assert (head.status_code, head.headers["content-length"]) == (200, "50000000000")
+
+
+def test_one_status_for_all_files_counts_only_with_the_old_mp4_support(
+    server: MuxServer, library: MuxLibrary
+) -> None:
+    made = {"status": "ready", "files": [{"name": "low.mp4", "ext": "mp4"}]}
+    for support, answered in (("standard", 200), ("none", 404)):
+        ident = library.add(renditions={"low.mp4": 9}, mp4_support=support)
+        asset = library.update(ident, static_renditions=made)
+        url = f"{server.url}/{asset['playback_ids'][0]['id']}/low.mp4"
+        assert plain(url).status_code == answered
+
+
+def test_a_playback_id_that_is_replaced_no_longer_plays(
+    server: MuxServer, library: MuxLibrary
+) -> None:
+    ident = library.add(renditions={"low.mp4": 9})
+    old = (library.asset(ident) or {})["playback_ids"][0]["id"]
+    library.update(ident, playback_ids=[{"id": "replaced", "policy": "public"}])
+    assert plain(f"{server.url}/{old}/low.mp4").status_code == 404
+    assert plain(f"{server.url}/replaced/low.mp4").status_code == 200
+
+
+def test_assets_of_one_second_and_of_a_changed_one_are_listed_newest_first(
+    server: MuxServer, library: MuxLibrary
+) -> None:
+    made = [library.add(created_at=1_700_000_000) for _ in range(5)]
+    library.update(made[0], created_at="1700000001")
+    expected = [made[0], *made[:0:-1]]
+    assert [a["id"] for a in get(server, "/video/v1/assets").json()["data"]] == expected
+    for ident in made:
+        library.delete(ident)
+    assert get(server, "/video/v1/assets").json() == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"passthrough": 5}', b'{"meta": "t"}', b'{"passthrough": "%b"}' % (b"x" * 256)],
+)
+def test_a_change_that_makes_no_sense_is_400(
+    server: MuxServer, library: MuxLibrary, body: bytes
+) -> None:
+    ident = library.add(passthrough="a")
+    auth = (server.token_id, server.token_secret)
+    url = f"{server.url}/video/v1/assets/{ident}"
+    answer = httpx2.patch(url, content=body, auth=auth, trust_env=False)
+    assert (answer.status_code, set(answer.json()["error"])) == (400, {"type", "messages"})
+    assert (library.asset(ident) or {})["passthrough"] == "a"
+
+
+def test_what_the_server_does_not_know_is_refused_in_muxs_form(server: MuxServer) -> None:
+    assert get(server, "/video/v1/uploads/a/b").json()["error"]["type"] == "not_found"
+    server.reset_calls()
+    assert not server.calls
+
+
+def test_events_tell_the_status_that_an_asset_or_rendition_has(library: MuxLibrary) -> None:
+    told: list[str] = []
+    library.changed.append(lambda kind, _: told.append(kind))
+    ident = library.add(status="preparing", notify=True)
+    library.set_rendition(ident, "720p.mp4", 5, status="preparing")
+    library.set_rendition(ident, "720p.mp4", 5)
+    assert told == [
+        "video.asset.created",
+        "video.asset.static_rendition.created",
+        "video.asset.static_rendition.ready",
+    ]
+
+
+def test_the_server_stops_while_nobody_takes_its_webhooks(library: MuxLibrary) -> None:
+    before = set(threading.enumerate())
+    started = time.monotonic()
+    with MuxServer(library) as server:
+        server.webhooks.pauses = (60.0,)
+        server.webhooks.subscribe("http://127.0.0.1:9/", "s")
+        ident = library.add()
+        for number in range(20):
+            library.update(ident, passthrough=str(number))
+    assert time.monotonic() - started < 10
+    assert set(threading.enumerate()) == before
+
+
+def test_ten_thousand_assets_are_listed_in_seconds(server: MuxServer, library: MuxLibrary) -> None:
+    made = library.add_many(10_000)
+    auth = (server.token_id, server.token_secret)
+    found, cursor = [], None
+    started = time.monotonic()
+    with httpx2.Client(base_url=server.url, auth=auth, trust_env=False) as client:
+        while cursor or not found:
+            asked = {"limit": 100, **({"cursor": cursor} if cursor else {})}
+            answer = client.get("/video/v1/assets", params=asked).json()
+            found += [a["id"] for a in answer["data"]]
+            cursor = answer["next_cursor"]
+    assert found == made[::-1]
+    assert time.monotonic() - started < 30
+
+
 def test_captions_are_served_as_webvtt(
     server: MuxServer, library: MuxLibrary, tmp_path: Path
 ) -> None:

@@ -84,6 +84,13 @@ def test_urls_follow_the_connections_endpoints() -> None:
             {"static_renditions": {"status": "preparing", "files": [{"name": "low.mp4"}]}},
             "no_static_rendition",
         ),
+        (
+            {
+                "mp4_support": "none",
+                "static_renditions": {"status": "ready", "files": [{"name": "low.mp4"}]},
+            },
+            "no_static_rendition",
+        ),
     ],
 )
 def test_what_cannot_be_indexed_is_skipped_with_its_reason(

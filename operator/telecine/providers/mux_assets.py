@@ -139,12 +139,13 @@ def _rendition(data: JSON) -> Rendition | None:
     renditions = data.get("static_renditions")
     if not isinstance(renditions, Mapping):
         return None
-    whole = renditions.get("status")
+    # One status for all files, and none for each, is what the older mp4_support has alone.
+    older = data.get("mp4_support", "standard") != "none"
+    whole = renditions.get("status") if older else None
     ready = [
         file
         for file in _dicts(renditions.get("files"))
         if isinstance(file.get("name"), str)
-        # Only the older mp4_support has one status for all files, and none for each.
         and file.get("status", whole) == "ready"
     ]
 

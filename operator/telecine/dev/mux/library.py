@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import bisect
+import copy
+import itertools
 import secrets
 import string
 import threading
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 JSON = dict[str, Any]
+Position = tuple[int, int, str]
+"""Where an asset stands in a listing: newest first, also within a second."""
 Body = Path | int
 """A file, or the number of bytes of a made-up one."""
 _ALPHABET = string.ascii_letters + string.digits
@@ -23,7 +27,7 @@ _HEIGHTS = {"low.mp4": 360, "medium.mp4": 480, "high.mp4": 720, "highest.mp4": 1
 
 def new_id() -> str:
     """As long as Mux's."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(43))
+    return "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in secrets.token_bytes(43))
 
 
 class SigningKey(NamedTuple):
@@ -53,9 +57,15 @@ class SigningKey(NamedTuple):
 @dataclass
 class Stored:
     data: JSON
+    number: int
+    """Of those that were added."""
     files: dict[str, Body] = field(default_factory=dict)
     captions: dict[str, Path] = field(default_factory=dict)
     """By track id."""
+
+    @property
+    def position(self) -> Position:
+        return -int(self.data["created_at"]), -self.number, str(self.data["id"])
 
 
 class MuxLibrary:
@@ -65,7 +75,8 @@ class MuxLibrary:
         self._lock = threading.RLock()
         self._assets: dict[str, Stored] = {}
         self._playback: dict[str, tuple[str, str]] = {}
-        self._order: list[tuple[int, str]] = []
+        self._order: list[Position] = []
+        self._numbers = itertools.count()
         self.changed: list[Callable[[str, JSON], None]] = []
 
     def add(
@@ -85,7 +96,7 @@ class MuxLibrary:
         **raw: Any,
     ) -> str:
         """A new asset's id. `film` becomes `low.mp4`; `raw` stands in the JSON as it is given."""
-        ident = asset_id or new_id()
+        ident = str(raw.get("id") or asset_id or new_id())
         files = dict(renditions or {}) | ({"low.mp4": film} if film is not None else {})
         created = int(time.time()) if created_at is None else created_at
         data: JSON = {
@@ -109,7 +120,7 @@ class MuxLibrary:
             "ingest_type": "on_demand_url",
             "test": False,
         }
-        stored = Stored(data)
+        stored = Stored(data, next(self._numbers))
         for language, path in (captions or {}).items():
             track = new_id()
             stored.captions[track] = path
@@ -130,12 +141,10 @@ class MuxLibrary:
         data.update({key: value for key, value in extras.items() if value is not None})
         data.update(raw)
         with self._lock:
-            self._assets[ident] = stored
-            bisect.insort(self._order, (-created, ident))
-            for one in data.get("playback_ids") or []:
-                self._playback[one["id"]] = (ident, one["policy"])
+            self._put(stored)
         if notify:
-            self._tell("video.asset.ready", data)
+            kind = data["status"] if data["status"] in ("ready", "errored") else "created"
+            self._tell(f"video.asset.{kind}", data)
         return ident
 
     def add_many(self, count: int, **same: Any) -> list[str]:
@@ -144,32 +153,36 @@ class MuxLibrary:
         return [self.add(created_at=now + number, **same) for number in range(count)]
 
     def __len__(self) -> int:
-        return len(self._assets)
+        return len(self._order)
 
     def asset(self, asset_id: str) -> JSON | None:
-        """Its JSON; None: there is none."""
-        stored = self._assets.get(asset_id)
-        return None if stored is None else stored.data
+        """A copy of its JSON; None: there is none."""
+        with self._lock:
+            stored = self._assets.get(asset_id)
+            return None if stored is None else copy.deepcopy(stored.data)
 
-    def after(self, position: tuple[int, str] | None, count: int) -> list[JSON]:
+    def after(self, position: Position | None, count: int) -> list[tuple[Position, JSON]]:
         """The next assets behind a position, newest first: what a cursor stands for."""
         with self._lock:
             start = 0 if position is None else bisect.bisect_right(self._order, position)
-            return [self._assets[i].data for _, i in self._order[start : start + count]]
+            return self._shown(start, start + count)
 
-    def page(self, number: int, count: int) -> list[JSON]:
+    def page(self, number: int, count: int) -> list[tuple[Position, JSON]]:
         """By number, and one asset beyond; it shifts when an asset comes or goes."""
         with self._lock:
-            keys = self._order[(number - 1) * count : number * count + 1]
-            return [self._assets[i].data for _, i in keys]
+            return self._shown((number - 1) * count, number * count + 1)
 
     def update(self, asset_id: str, *, notify: bool = True, **changes: Any) -> JSON:
-        """Changes fields; None removes one. Raises KeyError."""
+        """Changes fields; None removes one. Raises KeyError; ValueError: an id is for good."""
+        if changes.get("id", asset_id) != asset_id:
+            raise ValueError("the id of an asset does not change")
         with self._lock:
             stored = self._assets[asset_id]
             merged = {**stored.data, **changes}
-            stored.data = {key: value for key, value in merged.items() if value is not None}
-            data = stored.data
+            data = {key: value for key, value in merged.items() if value is not None}
+            self._take(stored)
+            stored.data = data
+            self._put(stored)
         if notify:
             self._tell("video.asset.updated", data)
         return data
@@ -177,21 +190,20 @@ class MuxLibrary:
     def set_rendition(
         self, asset_id: str, name: str, body: Body, *, notify: bool = True, **more: Any
     ) -> None:
-        """Adds or replaces a static rendition. Raises KeyError."""
+        """Adds or replaces a static rendition; `more` are fields of its JSON. Raises KeyError."""
         with self._lock:
             stored = self._assets[asset_id]
             stored.data = dict(stored.data)
             file = _put_rendition(stored, name, body, **more)
         if notify:
-            self._tell("video.asset.static_rendition.ready", {**file, "asset_id": asset_id})
+            status = "created" if file["status"] == "preparing" else file["status"]
+            self._tell(f"video.asset.static_rendition.{status}", {**file, "asset_id": asset_id})
 
     def delete(self, asset_id: str, *, notify: bool = True) -> JSON:
         """Raises KeyError."""
         with self._lock:
-            stored = self._assets.pop(asset_id)
-            self._order.remove((-int(stored.data["created_at"]), asset_id))
-            for one in stored.data.get("playback_ids") or []:
-                self._playback.pop(one["id"], None)
+            stored = self._assets[asset_id]
+            self._take(stored)
         if notify:
             self._tell("video.asset.deleted", stored.data)
         return stored.data
@@ -202,13 +214,25 @@ class MuxLibrary:
             found = self._playback.get(playback_id)
             return None if found is None else (self._assets[found[0]], found[1])
 
+    def _put(self, stored: Stored) -> None:
+        ident = stored.data["id"]
+        self._assets[ident] = stored
+        bisect.insort(self._order, stored.position)
+        for one in stored.data.get("playback_ids") or []:
+            self._playback[one["id"]] = (ident, one["policy"])
+
+    def _take(self, stored: Stored) -> None:
+        del self._assets[stored.data["id"]]
+        del self._order[bisect.bisect_left(self._order, stored.position)]
+        for one in stored.data.get("playback_ids") or []:
+            self._playback.pop(one["id"], None)
+
+    def _shown(self, start: int, end: int) -> list[tuple[Position, JSON]]:
+        return [(key, self._assets[key[-1]].data) for key in self._order[start:end]]
+
     def _tell(self, kind: str, data: JSON) -> None:
         for listener in list(self.changed):
             listener(kind, data)
-
-
-def position_of(data: JSON) -> tuple[int, str]:
-    return -int(data["created_at"]), str(data["id"])
 
 
 def _put_rendition(stored: Stored, name: str, body: Body, **more: Any) -> JSON:

@@ -14,21 +14,18 @@ from typing import Any, Self
 
 import jwt
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from telecine.dev.mux.library import JSON, MuxLibrary, SigningKey, position_of
+from telecine.dev.mux.bodies import PIXEL, zeros
+from telecine.dev.mux.library import JSON, MuxLibrary, Position, SigningKey
+from telecine.dev.mux.limits import Bucket
 from telecine.dev.mux.webhooks import Webhooks
 from telecine.dev.serving import Serving
 
-_MOST, _USUAL = 100, 25
-#: The smallest valid JPEG that browsers show: one grey pixel.
-_PIXEL = base64.b64decode(
-    "/9j/4AAQSkZJRgABAQEASABIAAD/2wBDAP//////////////////////////////////////////////////////////"
-    "////////////////////////////wAALCAABAAEBAREA/8QAFAABAAAAAAAAAAAAAAAAAAAACf/EABQQAQAAAAAAAAAA"
-    "AAAAAAAAAAD/2gAIAQEAAD8AVN//2Q=="
-)
+_MOST, _USUAL, _PASSTHROUGH_LETTERS = 100, 25, 255
 
 
 class _RefusedError(Exception):
@@ -38,24 +35,6 @@ class _RefusedError(Exception):
         super().__init__(kind)
         self.status, self.kind, self.messages = status, kind, messages
         self.retry_after = retry_after
-
-
-class _Bucket:
-    """Tokens that come back at a rate."""
-
-    def __init__(self, rate: float, burst: float, clock: Callable[[], float]) -> None:
-        self._rate, self._burst, self._clock = rate, burst, clock
-        self._left, self._at = burst, clock()
-
-    def take(self) -> float:
-        """0.0, or seconds until one is there."""
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._rate
 
 
 class MuxServer:
@@ -79,7 +58,7 @@ class MuxServer:
         self.calls: Counter[tuple[str, int]] = Counter()
         self.webhooks = Webhooks()
         self._bucket = (
-            None if requests_per_second is None else _Bucket(requests_per_second, burst, clock)
+            None if requests_per_second is None else Bucket(requests_per_second, burst, clock)
         )
         self._failures: list[tuple[int, float | None]] = []
         self._serving: Serving | None = None
@@ -91,7 +70,11 @@ class MuxServer:
 
     def count(self, call: str) -> int:
         """How often `GET /video/v1/assets` was called, whatever came of it."""
-        return sum(number for (name, _), number in self.calls.items() if name == call)
+        return sum(number for (name, _), number in self.calls.copy().items() if name == call)
+
+    def reset_calls(self) -> None:
+        """Counts from zero."""
+        self.calls.clear()
 
     def fail_next(self, times: int, status: int = 500, retry_after: float | None = None) -> None:
         """The next calls of the API end so."""
@@ -134,16 +117,15 @@ class MuxServer:
             Route("/{playback_id}/text/{track_id}.vtt", self._captions),
             Route("/{playback_id}/{name}", self._rendition),
         ]
-        return Starlette(routes=routes, exception_handlers={_RefusedError: _refusal})  # type: ignore[dict-item]
+        handlers: dict[Any, Any] = {_RefusedError: _refusal, HTTPException: _unknown}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     def _guarded(self, call: str, answer: Callable[[Request, JSON], Response]) -> Any:
         async def guarded(request: Request) -> Response:
             status = 500
             try:
                 self._admit(request)
-                raw = await request.body()
-                body = json.loads(raw) if raw else {}
-                reply = answer(request, body)
+                reply = answer(request, _json(await request.body()))
                 status = reply.status_code
                 return reply
             except _RefusedError as refused:
@@ -182,15 +164,19 @@ class MuxServer:
         else:
             found = self.library.after(None, limit + 1)
         page = found[:limit]
-        cursor = _cursor(page[-1]) if len(found) > limit else None
-        return JSONResponse({"data": page, "next_cursor": cursor})
+        cursor = _cursor(page[-1][0]) if len(found) > limit else None
+        return JSONResponse({"data": [data for _, data in page], "next_cursor": cursor})
 
     def _get(self, request: Request, _: JSON) -> Response:
         return JSONResponse({"data": self._asset(request)})
 
     def _patch(self, request: Request, body: JSON) -> Response:
         ident = self._asset(request)["id"]
-        changes = {key: body[key] for key in ("passthrough", "meta") if key in body}
+        changes: JSON = {key: body[key] for key in ("passthrough", "meta") if key in body}
+        text, meta = changes.get("passthrough") or "", changes.get("meta") or {}
+        typed = isinstance(text, str) and isinstance(meta, dict)
+        if not typed or len(text) > _PASSTHROUGH_LETTERS:
+            raise _RefusedError(400, "invalid_parameters", "passthrough or meta is not valid")
         return JSONResponse({"data": self.library.update(ident, **changes)})
 
     def _delete(self, request: Request, _: JSON) -> Response:
@@ -242,13 +228,16 @@ class MuxServer:
     def _rendition(self, request: Request) -> Response:
         name = request.path_params["name"]
         stored = self._played(request)
-        files = (stored.data.get("static_renditions") or {}).get("files", [])
-        if not any(f["name"] == name and f.get("status") == "ready" for f in files):
+        made = stored.data.get("static_renditions") or {}
+        # Only what the old mp4_support made has one status for all files.
+        whole = made.get("status") if stored.data.get("mp4_support", "none") != "none" else None
+        ready = {f["name"] for f in made.get("files", []) if f.get("status", whole) == "ready"}
+        body = stored.files.get(name) if name in ready else None
+        if body is None:
             raise _RefusedError(404, "not_found", "No such rendition")
-        body = stored.files[name]
         kind = "audio/mp4" if name.endswith(".m4a") else "video/mp4"
         if isinstance(body, int):
-            return Response(bytes(body), media_type=kind)
+            return zeros(body, kind, request.headers.get("range"))
         return FileResponse(body, media_type=kind)
 
     def _captions(self, request: Request) -> Response:
@@ -264,13 +253,28 @@ class MuxServer:
 
     def _thumbnail(self, request: Request) -> Response:
         self._played(request, "t")
-        return Response(_PIXEL, media_type="image/jpeg")
+        return Response(PIXEL, media_type="image/jpeg")
 
 
 def _refusal(request: Request, refused: _RefusedError) -> Response:
     headers = {} if refused.retry_after is None else {"Retry-After": f"{refused.retry_after:g}"}
     error = {"type": refused.kind, "messages": list(refused.messages)}
     return JSONResponse({"error": error}, status_code=refused.status, headers=headers)
+
+
+def _unknown(request: Request, error: HTTPException) -> Response:
+    kind = "not_found" if error.status_code == 404 else "invalid_request"
+    return _refusal(request, _RefusedError(error.status_code, kind, error.detail))
+
+
+def _json(raw: bytes) -> JSON:
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise _RefusedError(400, "invalid_parameters", "the body is no JSON object")
+    return body
 
 
 def _number(text: str | None, usual: int) -> int:
@@ -283,13 +287,13 @@ def _number(text: str | None, usual: int) -> int:
     return number
 
 
-def _cursor(data: JSON) -> str:
-    return base64.urlsafe_b64encode(json.dumps(position_of(data)).encode()).decode()
+def _cursor(position: Position) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
-def _position(cursor: str) -> tuple[int, str]:
+def _position(cursor: str) -> Position:
     try:
-        at, ident = json.loads(base64.urlsafe_b64decode(cursor))
-        return int(at), str(ident)
+        at, number, ident = json.loads(base64.urlsafe_b64decode(cursor))
+        return int(at), int(number), str(ident)
     except (ValueError, TypeError) as error:
         raise _RefusedError(400, "invalid_parameters", "cursor is not one of ours") from error

@@ -67,18 +67,23 @@ class Webhooks:
     _subscribers: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     _queue: queue.Queue[JSON | None] = field(default_factory=queue.Queue)
     _thread: threading.Thread | None = None
+    _ending: threading.Event = field(default_factory=threading.Event)
 
-    def subscribe(self, url: str, *signing_secrets: str) -> None:
-        self._subscribers.append((url, signing_secrets))
+    def subscribe(self, url: str, secret: str, *more: str) -> None:
+        """`more` are further secrets that sign, while one takes another's place."""
+        self._subscribers.append((url, (secret, *more)))
 
     def start(self) -> None:
+        self._ending.clear()
         self._thread = threading.Thread(target=self._run, name="mux-webhooks", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
+        """Ends within the seconds of one attempt; what was not taken by then is not sent again."""
         if self._thread is not None:
+            self._ending.set()
             self._queue.put(None)
-            self._thread.join(30.0)
+            self._thread.join(2 * ANSWER_SECONDS)
 
     def tell(self, kind: str, data: JSON) -> None:
         """Sends an event soon."""
@@ -99,13 +104,17 @@ class Webhooks:
         while (told := self._queue.get()) is not None:
             try:
                 for url, of in list(self._subscribers):
-                    for pause in (*self.pauses, None):
-                        if 200 <= self._post(url, of, told).status < 300 or pause is None:
-                            break
-                        time.sleep(pause)
+                    self._insist(url, of, told)
             finally:
                 self._queue.task_done()
         self._queue.task_done()
+
+    def _insist(self, url: str, of: tuple[str, ...], told: JSON) -> None:
+        for pause in (*self.pauses, None):
+            if self._ending.is_set() or 200 <= self._post(url, of, told).status < 300:
+                return
+            if pause is not None:
+                self._ending.wait(pause)
 
     def _post(self, url: str, signing_secrets: tuple[str, ...], told: JSON) -> Delivery:
         body = json.dumps(told).encode()
