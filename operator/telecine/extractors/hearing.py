@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from telecine.extractors.speech import SpeechModel, Transcript, Word
 
-_PIECE, _SEARCH = 150, 15
+_PIECE, _SEARCH = 300, 20
 """Seconds of sound transcribed at once, and of its end in which the quietest moment is cut."""
 _QUIET = 0.2
 """Seconds over which quiet is measured."""

@@ -145,8 +145,7 @@ def _rendition(data: JSON) -> Rendition | None:
     ready = [
         file
         for file in _dicts(renditions.get("files"))
-        if isinstance(file.get("name"), str)
-        and file.get("status", whole) == "ready"
+        if isinstance(file.get("name"), str) and file.get("status", whole) == "ready"
     ]
 
     def rank(file: JSON) -> tuple[int, float, str]:
