@@ -17,10 +17,14 @@ from lightkube.resources.core_v1 import Namespace
 from telecine.dev import binaries
 from telecine.dev.environment import Instance
 from telecine.dev.guard import guarded
+from telecine.dev.media.filming import Shot, Style, film
+from telecine.dev.media.photos import photograph
+from telecine.dev.mux import SigningKey
 from telecine.dev.s3 import S3Server
 from telecine.index.client import WeaviateSettings
 
 from tests.integration.harness import World, make_world
+from tests.integration.mux_world import MuxWorld, make_mux_world
 
 
 @dataclass(frozen=True)
@@ -113,4 +117,26 @@ def world(weaviate: WeaviateSettings, tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "source"
     folder.mkdir()
     with make_world(weaviate, folder) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def short_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds, small and silent."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    shots = [Shot(photograph("cat"), 2), Shot(photograph("coffee"), 2)]
+    film(path, shots, (), Style((160, 90), 5))
+    return path
+
+
+@pytest.fixture
+def mux(
+    cluster: Cluster, kube_namespace: str, weaviate: WeaviateSettings, short_film: Path
+) -> Iterator[MuxWorld]:
+    """A Mux environment, a gateway, and runs of Syncs on it without an operator."""
+    key = SigningKey.make()
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film, signing_key=key) as made,
+    ):
         yield made

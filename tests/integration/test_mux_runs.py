@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,37 +13,14 @@ from telecine.api.namespace import FeatureExtractor
 from telecine.api.sync import SyncSpec
 from telecine.dev.media.filming import Sentence, Shot, Style, film
 from telecine.dev.media.photos import photograph
-from telecine.dev.mux import SigningKey
-from telecine.index.client import WeaviateSettings
 from telecine.planning.types import ObjectState
 from telecine.providers.base import ProviderError
 from telecine.workers.sync import run_sync
 
-from tests.integration.conftest import Cluster
 from tests.integration.harness import TOOLS, Free, Recorder
-from tests.integration.mux_world import FLAGGED, QUICK, MuxWorld, make_mux_world
+from tests.integration.mux_world import FLAGGED, QUICK, MuxWorld
 
 SAID = "The lighthouse keeper lit the lamp before the storm reached the harbour."
-
-
-@pytest.fixture(scope="module")
-def short_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("mux") / "film.mp4"
-    film(path, [Shot(photograph("cat"), 2), Shot(photograph("coffee"), 2)], (), Style((160, 90), 5))
-    return path
-
-
-@pytest.fixture
-def mux(
-    cluster: Cluster, kube_namespace: str, weaviate: WeaviateSettings, short_film: Path
-) -> Iterator[MuxWorld]:
-    with (
-        cluster.client() as client,
-        make_mux_world(
-            client, kube_namespace, weaviate, short_film, signing_key=SigningKey.make()
-        ) as made,
-    ):
-        yield made
 
 
 def where(field: str, operator: str, value: Any = None) -> dict[str, Any]:

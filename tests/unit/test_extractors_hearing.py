@@ -67,17 +67,17 @@ def hear(sound: np.ndarray, step: int, **given: Any) -> tuple[Hearing, Beeps]:
 
 
 def test_a_long_sound_is_heard_in_pieces_and_every_word_once() -> None:
-    hearing, model = hear(beeps(400), RATE * 7)
+    hearing, model = hear(beeps(800), RATE * 7)
     assert len(model.heard) == 3
-    assert max(length for length, _ in model.heard) <= 165
-    assert sum(length for length, _ in model.heard) == 400
+    assert max(length for length, _ in model.heard) <= 320
+    assert sum(length for length, _ in model.heard) == 800
     words = hearing.take(Span(0, 1000))
-    assert len(words) == 400
+    assert len(words) == 800
     assert abs(words[300].start - 300.2) < 0.3
 
 
 def test_pieces_do_not_depend_on_how_the_sound_arrives() -> None:
-    lengths = {tuple(hear(beeps(400), RATE * step)[1].heard) for step in (1, 13, 400)}
+    lengths = {tuple(hear(beeps(800), RATE * step)[1].heard) for step in (1, 13, 800)}
     assert len({tuple(length for length, _ in heard) for heard in lengths}) == 1
 
 
@@ -88,19 +88,19 @@ def test_a_sentence_goes_to_the_segment_of_its_middle() -> None:
 
 
 def test_the_language_of_the_first_piece_is_kept() -> None:
-    _, model = hear(beeps(400), RATE * 10)
+    _, model = hear(beeps(800), RATE * 10)
     assert [language for _, language in model.heard] == [None, "en", "en"]
     _, model = hear(beeps(10), RATE, language="de")
     assert [language for _, language in model.heard] == ["de"]
 
 
 def test_what_an_earlier_attempt_heard_is_not_heard_again_and_the_rest_is_the_same() -> None:
-    whole, _ = hear(beeps(400), RATE * 5)
-    hearing, model = hear(beeps(400), RATE * 5, known_until=170.0)
+    whole, _ = hear(beeps(800), RATE * 5)
+    hearing, model = hear(beeps(800), RATE * 5, known_until=320.0)
     assert len(model.heard) == 2
-    whole.take(Span(0, 170))
-    hearing.take(Span(0, 170))
-    assert hearing.take(Span(170, 400)) == whole.take(Span(170, 400))
+    whole.take(Span(0, 320))
+    hearing.take(Span(0, 320))
+    assert hearing.take(Span(320, 800)) == whole.take(Span(320, 800))
 
 
 def test_words_of_several_utterances_become_sentences() -> None:
