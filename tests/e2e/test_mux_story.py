@@ -119,6 +119,10 @@ def test_films_come_change_and_go_as_mux_says(site: Site, tmp_path: Path) -> Non
     assert best["source_metadata"]["playback_url"] == f"{site.server.url}/{playback}.m3u8"
     assert best["reasons"][0]["why"] == "said"
     assert site.found() == {keeps, goes}
+    # The page plays what browsers play.
+    command = ["search", "who lit the lamp", "-n", "films", "-N", site.resources.namespace]
+    page = CliRunner(env=site.env).invoke(app, [*command, "-o", "html"]).stdout
+    assert f"{site.server.url}/{playback}/low.mp4#t=" in page
 
     # A passthrough changed at Mux: taken by a run that begins by itself.
     site.library.update(flagged_later, passthrough="vi:1")

@@ -35,6 +35,7 @@ from telecine.extractors.models import ModelUnavailableError
 from telecine.index.fusion import Moment
 from telecine.index.index import Index
 from telecine.index.search import Mode
+from telecine.planning.types import ObjectRecord
 from telecine.providers.base import Provider, ProviderError
 from telecine.providers.registry import create
 from telecine.workers.fetch import asset_of
@@ -120,23 +121,28 @@ def _picture(path: Path | None) -> Any:
 def links_of(
     cluster: Cluster, namespace: ResolvedNamespace, index: Index, moments: list[Moment]
 ) -> dict[UUID, str]:
-    """Where a browser can play each object: what the provider tells, or its own links."""
+    """Where a browser can play each object now."""
     links: dict[UUID, str] = {}
     records = index.ledger(namespace.tenant).get([m.hit.object_id for m in moments])
     providers: dict[str, Provider | None] = {}
     for ident, record in records.items():
-        told = record.source_metadata.get("playback_url")
-        if isinstance(told, str) and told.startswith(("https://", "http://")):
-            links[ident] = told
-            continue
         name = record.connection
         if name not in providers:
             providers[name] = _provider(cluster, name)
-        provider = providers[name]
-        link = provider.link(asset_of(record)) if provider is not None else None
-        if link is not None:
+        link = _link(providers[name], record)
+        # A manifest (HLS) comes second: not every browser plays it, and it may need a signature.
+        link = link or record.source_metadata.get("playback_url")
+        if isinstance(link, str) and link.startswith(("https://", "http://", "file://")):
             links[ident] = link
     return links
+
+
+def _link(provider: Provider | None, record: ObjectRecord) -> str | None:
+    try:
+        return provider.link(asset_of(record)) if provider is not None else None
+    except ProviderError as error:
+        err.print(f"no link for {printable(record.path)}: {printable(str(error))}")
+        return None
 
 
 def _provider(cluster: Cluster, connection: str) -> Provider | None:
