@@ -278,7 +278,7 @@ def test_the_server_stops_while_nobody_takes_its_webhooks(library: MuxLibrary) -
         for number in range(20):
             library.update(ident, passthrough=str(number))
     assert time.monotonic() - started < 10
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # what others left running may end meanwhile
 
 
 def test_ten_thousand_assets_are_listed_in_seconds(server: MuxServer, library: MuxLibrary) -> None:
