@@ -14,8 +14,8 @@ from lightkube import Client
 from telecine.api.base import Phase
 from telecine.api.namespace import NamespaceSpec
 from telecine.api.sync import RunStatus
+from telecine.execution.executor import Executor
 from telecine.execution.pool import IndexPool
-from telecine.execution.process import ProcessExecutor
 from telecine.execution.resolve import (
     MissingReferenceError,
     ResolvedNamespace,
@@ -111,7 +111,7 @@ class Context:
     settings: Settings
     writer: Writer
     pool: IndexPool
-    executor: ProcessExecutor
+    executor: Executor
     demands: Demands
     stop_runs: Callable[[Context, str, str], None]
     """Ends the workers of a Sync (Kubernetes namespace, name) and keeps them from writing on."""

@@ -18,10 +18,13 @@ import structlog
 from lightkube import ApiError, Client
 from telecine.api.base import GROUP, VERSION
 from telecine.api.kinds import KINDS
+from telecine.execution.executor import Executor
 from telecine.execution.kube import RESOURCES, load_client
+from telecine.execution.kubernetes import KubernetesExecutor
 from telecine.execution.logs import configure_logging
 from telecine.execution.pool import IndexPool
 from telecine.execution.process import ProcessExecutor
+from telecine.execution.steps import ProcessSteps
 from telecine.settings import Settings, cache_dir
 
 from . import bucket, connection, namespace, pipeline, runs, sync
@@ -59,7 +62,6 @@ class Operator:
         def changed(change: Change) -> None:
             wake(store, queue, change, own=True)
 
-        state = settings.state_dir or cache_dir() / "operator"
         self._context = threading.Event()
         self.ctx = Context(
             client=client,
@@ -68,9 +70,7 @@ class Operator:
             settings=settings,
             writer=Writer(client, store, changed),
             pool=IndexPool(),
-            executor=ProcessExecutor(
-                state, self._exited, settings.max_workers, scratch=settings.scratch_dir
-            ),
+            executor=self._executor(client),
             demands=Demands(COUNT_SECONDS),
             stop_runs=runs.stop,
             claims=Claims(store),
@@ -163,6 +163,16 @@ class Operator:
                     change = ctx.store.remove(key)
                     if change is not None:
                         wake(ctx.store, ctx.queue, change)
+        ctx.executor.sweep(lambda ns, sync: ctx.store.get(Key("Sync", ns, sync)) is not None)
+
+    def _executor(self, client: Client) -> Executor:
+        settings = self.settings
+        if settings.executor == "kubernetes":
+            return KubernetesExecutor(client, settings)
+        state = settings.state_dir or cache_dir() / "operator"
+        return ProcessSteps(
+            ProcessExecutor(state, self._exited, settings.max_workers, scratch=settings.scratch_dir)
+        )
 
     def _list(self, kind: str) -> Iterator[Body]:
         where = self.settings.kube_namespace or "*"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +12,12 @@ from lightkube.models.meta_v1 import OwnerReference
 from telecine.api.base import API_VERSION, Phase
 from telecine.api.sync import RunStatus, RunStep, SyncStatus
 from telecine.execution import lease
+from telecine.execution.executor import Standing, Step
 from telecine.execution.resolve import ResolvedSync
 
 from . import history
 from .context import Context
-from .result import Outcome
+from .result import Outcome, WaitingError
 from .status import stamp
 from .store import Key
 
@@ -26,100 +29,81 @@ _POLL_SECONDS = 5.0
 """How often a run in progress is looked at when nothing tells of a change."""
 
 
-def worker_name(namespace: str, sync: str, run: RunStatus, part: str) -> str:
-    return f"{namespace}.{sync}.{run.id}.{run.attempt}.{part}"
-
-
 def stop(ctx: Context, namespace: str, name: str) -> None:
-    """Ends the workers of a Sync and takes the Lease from any that cannot be reached."""
-    ctx.executor.stop(f"{namespace}.{name}.")
+    """Ends the workers of a Sync and takes the Lease from any that cannot be reached.
+
+    Raises:
+        WaitingError: some may still be writing.
+    """
+    gone = ctx.executor.stop(namespace, name)
     lease.revoke(ctx.client, lease.sync_lease(name), namespace)
+    if not gone:
+        raise WaitingError("WorkersStopping", f"the workers of Sync {name} are stopping", 1.0)
 
 
 def supervise(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus) -> Outcome:
     """A run in progress: starts what is not started, restarts what died, closes what is done."""
-    if run.phase is Phase.FAILED:
+    if run.phase is Phase.FAILED or run.step is RunStep.FINISH:
         return close(ctx, resolved, status, run)
-    if run.step is RunStep.SYNC:
-        return supervise_sync(ctx, resolved, status, run)
-    if run.step is RunStep.EXTRACT:
-        return supervise_extract(ctx, resolved, status, run)
-    return close(ctx, resolved, status, run)
-
-
-def supervise_sync(
-    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus
-) -> Outcome:
-    namespace, name = resolved.kube_namespace, resolved.name
-    worker = worker_name(namespace, name, run, "sync")
-    if ctx.executor.running(worker):
-        return waiting(status, run)
-    if run.phase is not Phase.PENDING:
-        return restart(ctx, resolved, status, run, "the sync worker")
-    if not take_lease(ctx, resolved, run):
-        return waiting(status, run)
-    arguments = [
-        "sync",
-        "--namespace",
-        namespace,
-        "--sync",
-        name,
-        "--run",
-        f"{run.id}.{run.attempt}",
-    ]
-    if not ctx.executor.start(worker, arguments):
-        ctx.demands.want_worker(Key("Sync", namespace, name))
-        return waiting(status, run, activity="waiting for a free worker")
-    return waiting(status, run, changes={"phase": Phase.IN_PROGRESS.value, "activity": "starting"})
-
-
-def supervise_extract(
-    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus
-) -> Outcome:
-    namespace, name = resolved.kube_namespace, resolved.name
-    width = run.workers or min(resolved.sync.parallelism, run.chunks)
-    changes: dict[str, Any] = {"workers": width}
-    for shard in range(width):
-        progress = run.shards.get(str(shard))
-        if progress is not None and progress.phase is not Phase.IN_PROGRESS:
-            continue
-        worker = worker_name(namespace, name, run, f"extract-{shard}")
-        if ctx.executor.running(worker):
-            continue
-        if progress is not None:
-            return restart(ctx, resolved, status, run, f"extraction worker {shard}")
+    step = step_of(ctx, resolved, run)
+    standing = ctx.executor.standing(step)
+    if standing.died:
+        return restart(ctx, resolved, status, run, step, standing)
+    if step.kind is RunStep.EXTRACT and len(step.ended) >= step.width:
+        return close(ctx, resolved, status, run)
+    starved = False
+    changes: dict[str, Any] = {}
+    if standing.idle:
         if not take_lease(ctx, resolved, run):
             return waiting(status, run)
-        chunks = ",".join(str(chunk) for chunk in range(shard, run.chunks, width))
-        arguments = [
-            "extract", "--namespace", namespace, "--sync", name,
-            "--run", f"{run.id}.{run.attempt}", "--chunks", chunks, "--shard", str(shard),
-        ]  # fmt: skip
-        if not ctx.executor.start(worker, arguments):
-            ctx.demands.want_worker(Key("Sync", namespace, name))
-            changes["activity"] = "waiting for a free worker"
-            break
-        changes.setdefault("shards", {})[str(shard)] = {"phase": Phase.IN_PROGRESS.value}
-    else:
-        if len(run.shards) >= width and all(
-            s.phase is not Phase.IN_PROGRESS for s in run.shards.values()
-        ):
-            return close(ctx, resolved, status, run)
+        begun = ctx.executor.start(step, standing.idle)
+        starved = len(begun) < len(standing.idle)
+        changes = began(step, begun)
+    if starved:
+        ctx.demands.want_worker(Key("Sync", resolved.kube_namespace, resolved.name))
+        changes["activity"] = "waiting for a free worker"
+    elif standing.activity:
+        changes["activity"] = standing.activity
+    elif step.kind is RunStep.EXTRACT:
+        changes["activity"] = "extracting"
     return waiting(status, run, changes=changes)
+
+
+def step_of(ctx: Context, resolved: ResolvedSync, run: RunStatus) -> Step:
+    """What the status tells of the step that a run is in."""
+    body = ctx.lookup("Sync", resolved.kube_namespace, resolved.name)
+    step = Step(resolved, body["metadata"]["uid"], f"{run.id}.{run.attempt}", RunStep.SYNC)
+    if run.step is RunStep.SYNC:
+        begun = frozenset() if run.phase is Phase.PENDING else frozenset([0])
+        return replace(step, begun=begun)
+    width = run.workers or ctx.executor.width(run.chunks, resolved.sync.parallelism)
+    return replace(
+        step,
+        kind=RunStep.EXTRACT,
+        chunks=run.chunks,
+        width=width,
+        begun=frozenset(int(part) for part in run.shards),
+        ended=frozenset(int(n) for n, s in run.shards.items() if s.phase is not Phase.IN_PROGRESS),
+    )
+
+
+def began(step: Step, parts: Collection[int]) -> dict[str, Any]:
+    """The fields of the status that say which parts of a step were begun."""
+    working = Phase.IN_PROGRESS.value
+    if step.kind is RunStep.EXTRACT:
+        return {"workers": step.width, "shards": {str(n): {"phase": working} for n in parts}}
+    return {"phase": working, "activity": "starting"} if parts else {}
 
 
 def waiting(
     status: SyncStatus,
     run: RunStatus,
     *,
-    activity: str | None = None,
     changes: dict[str, Any] | None = None,
 ) -> Outcome:
     """In progress; looked at again when the worker reports or ends, and now and then."""
     outcome = history.progressing(status, run)
     own = {k: v for k, v in (changes or {}).items() if getattr(run, k, None) != v}
-    if activity is not None:
-        own["activity"] = activity
     outcome.status = {"run": own} if own else {}
     outcome.requeue_after = _POLL_SECONDS
     return outcome
@@ -142,30 +126,32 @@ def take_lease(ctx: Context, resolved: ResolvedSync, run: RunStatus) -> bool:
 
 
 def restart(
-    ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStatus, who: str
+    ctx: Context,
+    resolved: ResolvedSync,
+    status: SyncStatus,
+    run: RunStatus,
+    step: Step,
+    standing: Standing,
 ) -> Outcome:
     """A worker is gone without a word: the run begins again, from its sync step.
 
     One that was not started here may live elsewhere: while it renews the Lease it is waited for.
     """
-    namespace, name = resolved.kube_namespace, resolved.name
-    identity = f"{run.id}.{run.attempt}"
-    if not ctx.executor.knew(worker_name(namespace, name, run, "")) and (
-        lease.holder(ctx.client, lease.sync_lease(name), namespace) == identity
+    namespace, name, who = step.namespace, step.sync, standing.died
+    if not ctx.executor.knew(step) and (
+        lease.holder(ctx.client, lease.sync_lease(name), namespace) == step.run
     ):
         return waiting(status, run)
-    ctx.executor.stop(f"{namespace}.{name}.")
-    log.warning("a worker is gone", sync=name, run=run.id, attempt=run.attempt, worker=who)
-    if run.attempt >= _ATTEMPTS:
+    ctx.executor.stop(namespace, name)
+    told = {"sync": name, "run": run.id, "attempt": run.attempt, "worker": who}
+    log.warning("a worker is gone", why=standing.why, **told)
+    if standing.final or run.attempt >= _ATTEMPTS:
+        message = standing.why or f"{who} of run {run.id} died {run.attempt} times; see its log"
         failed = run.model_copy(
-            update={
-                "phase": Phase.FAILED,
-                "reason": "WorkerDied",
-                "message": f"{who} of run {run.id} died {run.attempt} times; see its log",
-            }
+            update={"phase": Phase.FAILED, "reason": "WorkerDied", "message": message[:1024]}
         )
         return close(ctx, resolved, status, failed)
-    lease.release(ctx.client, lease.sync_lease(name), namespace, identity)
+    lease.release(ctx.client, lease.sync_lease(name), namespace, step.run)
     again = run.model_copy(update={"attempt": run.attempt + 1})
     outcome = history.progressing(status, again)
     outcome.status = {
@@ -188,7 +174,7 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
     namespace, name = resolved.kube_namespace, resolved.name
     if run.phase is Phase.FAILED:
         # Workers of a run that succeeded have said so and are about to end by themselves.
-        ctx.executor.stop(f"{namespace}.{name}.")
+        ctx.executor.stop(namespace, name)
     lease.release(ctx.client, lease.sync_lease(name), namespace, f"{run.id}.{run.attempt}")
     now = datetime.now(UTC)
     counts, counted = count(ctx, resolved)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,13 +37,25 @@ class Settings(BaseSettings):
     kube_namespace: str | None = Field(
         default=None, description="Watch this Kubernetes namespace only; absent: all."
     )
-    executor: str = "process"
+    executor: Literal["process", "kubernetes"] = Field(
+        default="process", description="Where workers run: as processes of the operator, or Jobs."
+    )
     state_dir: Path | None = Field(default=None, description="The process executor's files.")
     scratch_dir: Path | None = Field(default=None, description="Where workers put content.")
     health_port: int = Field(default=0, ge=0, le=65535, description="0: no health endpoint.")
     metrics_port: int = Field(default=0, ge=0, le=65535, description="0: no metrics.")
     reconcilers: int = Field(default=4, ge=1, description="Resources reconciled at once.")
     max_workers: int = Field(default=2, ge=1, description="Worker processes at once.")
+    worker_image: str | None = Field(default=None, description="Of the Jobs' Pods.")
+    worker_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    worker_template: dict[str, Any] = Field(
+        default_factory=dict, description="JSON: merged into the Pod template of every Job."
+    )
+    job_retries: int = Field(default=3, ge=0, description="Of each index of a Job.")
+    job_ttl_seconds: int = Field(default=3600, ge=0, description="Until an ended Job is removed.")
+    job_deadline_seconds: int = Field(
+        default=86_400, ge=60, description="A Job that takes longer has failed."
+    )
     lease_seconds: int = Field(default=15, ge=2)
     connection_check_seconds: int = Field(default=600, ge=1)
     breaker_failures: int = Field(default=5, ge=1)
@@ -72,6 +85,20 @@ class Settings(BaseSettings):
     allow_private_endpoints: bool = Field(
         default=True, description="Whether Connections may name private addresses."
     )
+
+    @model_validator(mode="after")
+    def _jobs_have_what_they_need(self) -> Self:
+        if self.executor == "kubernetes":
+            if not self.worker_image:
+                raise ValueError(
+                    "TELECINE_WORKER_IMAGE must be set with TELECINE_EXECUTOR=kubernetes"
+                )
+            if self.weaviate_api_key is not None:
+                raise ValueError(
+                    "TELECINE_WEAVIATE_API_KEY cannot be handed to Jobs: name a Secret with key "
+                    "api_key in TELECINE_WEAVIATE_SECRET (namespace/name)"
+                )
+        return self
 
     def webhook_url(self, provider: str, connection_id: str) -> str:
         """The address to give to a provider; without `gateway_url` its path alone."""

@@ -65,6 +65,8 @@ BINARIES: dict[str, Binary] = {
         ),
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-scheduler"),
+        _kubernetes("kubelet"),
         _kubernetes("kubectl"),
         Binary(
             "helm", HELM, "helm", "helm.sh/helm/v3/cmd/helm",

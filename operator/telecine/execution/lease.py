@@ -102,6 +102,17 @@ def _write(call: Callable[[], Any]) -> bool:
     return True
 
 
+def ensure(client: Client, name: str, namespace: str) -> None:
+    """Makes the lease, held by nobody, where there is none: workers may not make any."""
+    meta = ObjectMeta(name=name, namespace=namespace, labels=LABELS)
+    try:
+        client.get(Lease, name, namespace=namespace)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+        _write(lambda: client.create(Lease(metadata=meta, spec=LeaseSpec(holderIdentity=""))))
+
+
 def release(client: Client, name: str, namespace: str, identity: str) -> None:
     """Gives the lease back; nothing happens when it is another's by now."""
     patch = [

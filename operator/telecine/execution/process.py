@@ -103,10 +103,10 @@ class ProcessExecutor:
         with self._mutex:
             return list(self._running)
 
-    def stop(self, prefix: str) -> None:
-        """Ends the workers whose names begin so, and returns when they are gone."""
+    def stop(self, wanted: Callable[[str], bool]) -> None:
+        """Ends the workers whose names are wanted, and returns when they are gone."""
         with self._mutex:
-            ending = {n: p for n, p in self._running.items() if n.startswith(prefix)}
+            ending = {n: p for n, p in self._running.items() if wanted(n)}
         for pid in ending.values():
             _signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + _TERM_SECONDS

@@ -2,7 +2,7 @@
 
     python -m telecine.execution.worker sync    --namespace NS --sync NAME --run ID.ATTEMPT
     python -m telecine.execution.worker extract --namespace NS --sync NAME --run ID.ATTEMPT \
-        --chunks 0,2,4 --shard 0
+        --chunks 6 --width 2 --part 0
 
 Everything else (specs, Secrets) is read from the API server when it is used, so that nothing
 secret is in a command line, a Job or the environment. Exit code 0: done or told in the status;
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +23,8 @@ import structlog
 from lightkube import ApiError, Client
 
 from telecine.api.base import APPROVE_UNINDEX
-from telecine.execution.kube import load_client
+from telecine.api.sync import ShardProgress, SyncStatus
+from telecine.execution.kube import Sync, load_client
 from telecine.execution.lease import HeldLease, bucket_lease, sync_lease, waiting_for
 from telecine.execution.logs import configure_logging
 from telecine.execution.report import StatusReporter
@@ -75,11 +77,11 @@ def make_job(resolved: ResolvedSync, index: Index, settings: Settings, run: str)
 def work(arguments: argparse.Namespace, client: Client, settings: Settings) -> int:
     """Runs one step under the run's Lease and tells its outcome in the Sync's status."""
     ns, sync, run = arguments.namespace, arguments.sync, arguments.run
-    shard = arguments.shard if arguments.step == "extract" else None
+    part = arguments.part if arguments.step == "extract" else None
     lease = HeldLease(client, sync_lease(sync), ns, run, settings.lease_seconds)
     try:
         with lease:
-            reporter = StatusReporter(client, ns, sync, run, lease, shard)
+            reporter = StatusReporter(client, ns, sync, run, lease, part)
             _report_failures(reporter, lambda: _step(arguments, client, settings, lease, reporter))
     except RunLostError as error:
         log.warning("the run is another worker's", sync=sync, run=run, why=str(error))
@@ -116,9 +118,17 @@ def _step(
             summary = run_sync(job, lease, reporter, lock)
             log.info("planned and applied", sync=arguments.sync, run=run, **summary.dump())
         else:
-            chunks = [int(chunk) for chunk in arguments.chunks.split(",")]
-            progress = run_extract(job, chunks, lease, reporter, Toolset())
+            chunks = range(arguments.part, arguments.chunks, arguments.width)
+            before = _reported(client, ns, arguments.sync, arguments.part)
+            progress = run_extract(job, chunks, lease, reporter, Toolset(), before)
             log.info("extracted", sync=arguments.sync, run=run, **progress.dump())
+
+
+def _reported(client: Client, namespace: str, sync: str, part: int) -> ShardProgress | None:
+    """What the status has of a part: zeros, unless a Pod before this one died at it."""
+    body = dict(client.get(Sync, sync, namespace=namespace))
+    status = SyncStatus.model_validate(body.get("status") or {})
+    return status.run.shards.get(str(part)) if status.run else None
 
 
 def _report_failures(reporter: StatusReporter, step: Callable[[], None]) -> None:
@@ -151,12 +161,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         if name == "extract":
             # An Indexed Job gives each Pod its index in this variable.
             index = os.environ.get("JOB_COMPLETION_INDEX", "0")
-            step.add_argument("--chunks", default=index, help="comma-separated")
-            step.add_argument("--shard", type=int, default=int(index))
+            step.add_argument("--chunks", type=int, required=True, help="of the whole run")
+            step.add_argument("--width", type=int, required=True, help="parts in which it is done")
+            step.add_argument("--part", type=int, default=int(index), help="which of them this is")
     return parser.parse_args(arguments)
 
 
+def _end(number: int, frame: object) -> None:
+    """SIGTERM: as the first process of a container it would go unnoticed otherwise."""
+    os._exit(128 + number)
+
+
 def main() -> None:
+    signal.signal(signal.SIGTERM, _end)
     configure_logging()
     arguments = parse(sys.argv[1:])
     settings = Settings()

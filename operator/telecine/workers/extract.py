@@ -66,9 +66,16 @@ class _Piece:
 
 
 def run_extract(
-    job: Job, chunks: Sequence[int], guard: Guard, reporter: Reporter, toolset: Toolset
+    job: Job,
+    chunks: Sequence[int],
+    guard: Guard,
+    reporter: Reporter,
+    toolset: Toolset,
+    before: ShardProgress | None = None,
 ) -> ShardProgress:
     """Extracts the given chunks of the run.
+
+    `before`: what a worker that died had reported of the same chunks.
 
     Raises:
         ProviderError: the source failed as a whole; the objects stay PENDING.
@@ -80,7 +87,7 @@ def run_extract(
         tempfile.TemporaryDirectory(prefix="telecine-", dir=job.limits.scratch) as folder,
         Writer(job, guard, toolset) as writer,
     ):
-        extraction = _Extraction(job, guard, reporter, toolset, writer, Path(folder))
+        extraction = _Extraction(job, guard, reporter, toolset, writer, Path(folder), before)
         for chunk in chunks:
             extraction.chunk(chunk)
         writer.drain()
@@ -100,10 +107,14 @@ class _Extraction:
         toolset: Toolset,
         writer: Writer,
         folder: Path,
+        before: ShardProgress | None,
     ) -> None:
         self.job, self.guard, self.reporter = job, guard, reporter
         self.toolset, self.writer, self.folder = toolset, writer, folder
-        self.progress = ShardProgress()
+        self.before = before or ShardProgress()
+        self.progress = self.before.model_copy(
+            update={"total": self.before.extracted + self.before.failed}
+        )
         self.waiting: list[_Piece] = []
         self.split: list[_Object] = []
         self.weight = 0
@@ -269,8 +280,8 @@ class _Extraction:
 
     def settle(self) -> None:
         """Takes over what the writer has finished since, and reports."""
-        self.progress.extracted = self.writer.objects
-        self.progress.documents = self.writer.documents
+        self.progress.extracted = self.before.extracted + self.writer.objects
+        self.progress.documents = self.before.documents + self.writer.documents
         self.reporter.shard(self.progress)
 
     def final_phase(self) -> Phase:
