@@ -48,8 +48,9 @@ class Settings(BaseSettings):
     max_workers: int = Field(default=2, ge=1, description="Worker processes at once.")
     worker_image: str | None = Field(default=None, description="Of the Jobs' Pods.")
     worker_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    worker_template: dict[str, Any] = Field(
-        default_factory=dict, description="JSON: merged into the Pod template of every Job."
+    worker_templates: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="JSON: merged one after another into the Pod template of every Job.",
     )
     job_retries: int = Field(default=3, ge=0, description="Of each index of a Job.")
     job_ttl_seconds: int = Field(default=3600, ge=0, description="Until an ended Job is removed.")

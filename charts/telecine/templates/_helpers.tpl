@@ -25,6 +25,26 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
+{{- define "telecine.workerImage" -}}
+{{ .Values.workers.image.repository }}:{{ .Values.workers.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{/* What the chart's values make of the template of every worker's Pod, as JSON. */}}
+{{- define "telecine.workerTemplate" -}}
+{{- $container := dict "name" "worker" "resources" .Values.workers.resources }}
+{{- $scratch := dict "name" "scratch" "emptyDir" (dict "sizeLimit" .Values.workers.scratch.sizeLimit) }}
+{{- $spec := dict "containers" (list $container) "volumes" (list $scratch) }}
+{{- with .Values.imagePullSecrets }}
+{{- $_ := set $spec "imagePullSecrets" . }}
+{{- end }}
+{{- dict "spec" $spec | toJson -}}
+{{- end -}}
+
+{{/* The Kubernetes namespace of the Secret with Weaviate's key. */}}
+{{- define "telecine.keyNamespace" -}}
+{{- (split "/" .Values.weaviate.secret)._0 -}}
+{{- end -}}
+
 {{/* The restricted Pod Security Standard. */}}
 {{- define "telecine.podSecurity" -}}
 runAsNonRoot: true

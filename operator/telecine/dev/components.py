@@ -64,11 +64,12 @@ def commands(
         "weaviate": Command([
             str(paths["weaviate"]), "--host", "127.0.0.1", "--port", str(ports["weaviate"]),
             "--scheme", "http",
-        ], _weaviate(root, ports, api_key)),
+        ], weaviate_variables(root, ports, api_key)),
     }  # fmt: skip
 
 
-def _weaviate(root: Path, ports: Mapping[str, int], api_key: str | None) -> dict[str, str]:
+def weaviate_variables(root: Path, ports: Mapping[str, int], api_key: str | None) -> dict[str, str]:
+    """Weaviate's environment; its data are in `root/weaviate`."""
     env = {
         "PERSISTENCE_DATA_PATH": str(root / "weaviate"),
         "CLUSTER_HOSTNAME": "telecine",

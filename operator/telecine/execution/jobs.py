@@ -67,10 +67,11 @@ def make_job(step: Step, account: str, settings: Settings) -> Body:
     """The Job's manifest.
 
     Raises:
-        ValueError: the operator's `worker_template` cannot be merged; names the list and the key.
+        ValueError: the operator's `worker_templates` cannot be merged; names the list and the key.
     """
-    template = strategic_merge(_pod_template(step, account, settings), settings.worker_template)
-    template = strategic_merge(template, template_patch(step.resolved.sync.job_template))
+    template = _pod_template(step, account, settings)
+    for patch in (*settings.worker_templates, template_patch(step.resolved.sync.job_template)):
+        template = strategic_merge(template, patch)
     queue = step.resolved.sync.job_template and step.resolved.sync.job_template.queue_name
     labels = _labels(step)
     return {
