@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 readonly torch=$1
 shift
 
-options=(--quiet --frozen --no-dev --no-editable --compile-bytecode)
+options=(--quiet --frozen --no-dev --no-install-project --compile-bytecode)
 for extra in "$@"; do options+=(--extra "$extra"); done
 
 locked_version() { awk '$0 == "name = \"torch\"" { getline; gsub(/"/, ""); print $3; exit }' uv.lock; }

@@ -65,6 +65,7 @@ BINARIES: dict[str, Binary] = {
         ),
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
+        _kubernetes("kube-proxy"),
         _kubernetes("kube-scheduler"),
         _kubernetes("kubelet"),
         _kubernetes("kubectl"),

@@ -1,6 +1,6 @@
 """A real one-node cluster in namespaces of this machine: no engine, registry or virtual machine.
 
-Control plane, kubelet, containerd and Weaviate run in one set of namespaces (network, mounts,
+Control plane, kubelet, kube-proxy and containerd run in one set of namespaces (network, mounts,
 processes) whose first process is `machine.py`. From outside it has one address. Needs root, and
 from the distribution: containerd, runc, the CNI plugins, iproute2 and util-linux.
 """
@@ -30,7 +30,7 @@ from telecine.dev.processes import tail
 from telecine.dev.progress import Say, say, stage
 
 BINARIES = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "weaviate",
+    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
     "kubectl", "helm",
 )  # fmt: skip
 PACKAGES = {
@@ -38,6 +38,7 @@ PACKAGES = {
     "runc": "runc",
     "ctr": "containerd",
     "ip": "iproute2",
+    "iptables": "iptables",
     "unshare": "util-linux",
     "mount": "mount",
     "buildah": "buildah",
@@ -89,10 +90,6 @@ class Node:
     @property
     def kubeconfig(self) -> Path:
         return self.place.folder / "kubeconfig"
-
-    @property
-    def weaviate(self) -> str:
-        return f"http://{self.address}:{config.WEAVIATE_PORT}"
 
     def client(self) -> Client:
         return Client(config=KubeConfig.from_file(str(self.kubeconfig)), trust_env=False)

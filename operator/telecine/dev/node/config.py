@@ -13,17 +13,14 @@ from pathlib import Path
 
 import yaml
 
-from telecine.dev.components import weaviate_variables
 from telecine.dev.node.machine import Program
 
 API_ADDRESS = "10.96.0.1"
 """Of the Service `kubernetes`: the API server itself listens there, nothing else forwards to it."""
 SERVICES, PODS = "10.96.0.0/24", "10.244.0.0/24"
-API_PORT, WEAVIATE_PORT, GRPC_PORT = 443, 8080, 50051
-_WEAVIATE_PORTS = {"gossip": 7946, "data": 7947, "raft": 8300, "raft_rpc": 8301, "grpc": GRPC_PORT}
+API_PORT = 443
 PAUSE = "localhost/pause:node"
 NODE = "node"
-_CONTROLLERS = "*,-cloud-node-lifecycle-controller,-node-route-controller,-service-lb-controller"
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def kubeconfig(place: Place, token: str) -> dict[str, object]:
 
 
 def programs(place: Place, paths: Mapping[str, Path]) -> list[Program]:
-    """Control plane, node and Weaviate; each waits for what it needs by failing and coming back."""
+    """Control plane and node; each waits for what it needs by failing and coming back."""
     folder, config = place.folder, place.folder / "kubeconfig"
     key, etcd = folder / "service-account.key", "http://127.0.0.1:2379"
     return [
@@ -95,7 +92,7 @@ def programs(place: Place, paths: Mapping[str, Path]) -> list[Program]:
         Program("controller-manager", [
             str(paths["kube-controller-manager"]), f"--kubeconfig={config}",
             "--leader-elect=false", f"--service-account-private-key-file={key}",
-            f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}", f"--controllers={_CONTROLLERS}",
+            f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}",
             f"--cert-dir={folder / 'certs-cm'}",
             # A node that does not answer is given up in seconds.
             "--node-monitor-grace-period=20s",
@@ -111,10 +108,12 @@ def programs(place: Place, paths: Mapping[str, Path]) -> list[Program]:
             f"--cert-dir={folder / 'kubelet-certs'}", f"--node-ip={place.address}",
             f"--hostname-override={NODE}",
         ]),
-        Program("weaviate", [
-            str(paths["weaviate"]), "--host", "0.0.0.0", "--port", str(WEAVIATE_PORT),
-            "--scheme", "http",
-        ], weaviate_variables(folder, _WEAVIATE_PORTS, None)),
+        Program("kube-proxy", [
+            str(paths["kube-proxy"]), f"--kubeconfig={config}", "--proxy-mode=iptables",
+            f"--hostname-override={NODE}", f"--cluster-cidr={PODS}",
+            "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0",
+            "--conntrack-tcp-timeout-close-wait=0",
+        ]),
     ]  # fmt: skip
 
 
@@ -169,6 +168,7 @@ def _network() -> dict[str, object]:
                 "type": "bridge",
                 "bridge": "cni0",
                 "isGateway": True,
+                "ipMasq": True,
                 "hairpinMode": True,
                 "ipam": {
                     "type": "host-local",
