@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import httpx2
 import kopf
@@ -25,7 +28,7 @@ from telecine.execution.logs import configure_logging
 from telecine.execution.pool import IndexPool
 from telecine.execution.process import ProcessExecutor
 from telecine.execution.steps import ProcessSteps
-from telecine.settings import Settings, cache_dir
+from telecine.settings import Settings, cache_dir, load_settings
 
 from . import bucket, connection, namespace, pipeline, runs, sync
 from .claims import Claims
@@ -205,13 +208,26 @@ def first_priority(body: Body | None) -> Priority:
     return ROUTINE if settled and not metadata.get("deletionTimestamp") else FRESH
 
 
+def _in_cluster(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """As the Pod's account, at the address that Kubernetes gives to each container.
+
+    kopf would ask the cluster's DNS, and the operator would be deaf whenever that is down.
+    """
+    found = kopf.login_with_service_account(**kwargs)
+    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+    if found is None or not host:
+        return found
+    host = f"[{host}]" if ":" in host else host
+    return replace(found, server=f"https://{host}:{port or 443}")
+
+
 def watch_registry(operator: Operator) -> kopf.OperatorRegistry:
     """kopf's part: it watches the kinds and Secrets, and hands over what it sees."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return _in_cluster(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
     for kind in KINDS:
 
@@ -261,6 +277,8 @@ async def watch(operator: Operator, stop: threading.Event | None) -> None:
                 registry=watch_registry(operator),
                 settings=watch_settings(settings),
                 standalone=True,
+                # kopf would ask for the user's name, and a container's user has none.
+                identity=cast(Any, f"telecine@{socket.gethostname()}"),
                 clusterwide=settings.kube_namespace is None,
                 namespaces=[settings.kube_namespace] if settings.kube_namespace else [],
                 liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
@@ -302,7 +320,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
 def main() -> None:
     """The entry point of the container and of `telecine operator`."""
     configure_logging()
-    run(Settings())
+    run(load_settings())
 
 
 if __name__ == "__main__":

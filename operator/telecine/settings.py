@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -104,3 +105,14 @@ class Settings(BaseSettings):
     def webhook_url(self, provider: str, connection_id: str) -> str:
         """The address to give to a provider; without `gateway_url` its path alone."""
         return f"{(self.gateway_url or '').rstrip('/')}/v1/webhooks/{provider}/{connection_id}"
+
+
+def load_settings() -> Settings:
+    """The settings of a program; ends it with a line for each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "".join(f"TELECINE_{part}".upper() for part in wrong["loc"][:1])
+            print(f"{name}: {wrong['msg']}" if name else wrong["msg"], file=sys.stderr)
+        sys.exit(1)

@@ -14,7 +14,7 @@ import structlog
 from lightkube import ApiError, Client
 from lightkube.codecs import from_dict
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Pod
+from lightkube.resources.core_v1 import Namespace, Pod
 from lightkube.types import CascadeType
 
 from telecine.api.connection import ConnectionSpec
@@ -59,8 +59,11 @@ class KubernetesExecutor:
                 return Standing(died=_who(step), why="its Job ended without a report")
         if spec.get("suspend"):
             return Standing(activity="waiting in its queue")
-        if status.get("ready") or status.get("succeeded"):
+        if status.get("ready"):
             return Standing()
+        if self._namespace_goes(step.namespace):
+            self.stop(step.namespace, step.sync)
+            return Standing(activity="its Kubernetes namespace is being deleted")
         return Standing(activity=self._holdup(step) or "")
 
     def start(self, step: Step, parts: Collection[int]) -> frozenset[int]:
@@ -132,6 +135,15 @@ class KubernetesExecutor:
             return False
         ended = _time(status.get("completionTime"))
         return ended is not None and datetime.now(UTC) - ended > timedelta(seconds=_LOST_SECONDS)
+
+    def _namespace_goes(self, name: str) -> bool:
+        """Whether the Kubernetes namespace is being deleted.
+
+        Its Pods go first, and the failed Pod of an index keeps its finalizer until there is
+        another one, which is not made any more: without its Job's deletion it would stay forever.
+        """
+        found = self._client.get(Namespace, name).to_dict()
+        return found["metadata"].get("deletionTimestamp") is not None
 
     def _failed(self, step: Step, job: dict[str, Any], condition: dict[str, Any]) -> Standing:
         """The Job gave up; one that lost its run, or was told to stop, may begin again."""

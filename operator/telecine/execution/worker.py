@@ -35,7 +35,7 @@ from telecine.index.client import IndexSchemaError, IndexUnavailableError, open_
 from telecine.index.index import Index
 from telecine.providers.base import ProviderError
 from telecine.providers.registry import create
-from telecine.settings import Settings
+from telecine.settings import Settings, load_settings
 from telecine.workers.extract import run_extract
 from telecine.workers.protocol import FuseTrippedError, Job, Limits, RunLostError
 from telecine.workers.sync import run_sync
@@ -176,10 +176,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     configure_logging()
     arguments = parse(sys.argv[1:])
-    settings = Settings()
+    settings = load_settings()
     structlog.contextvars.bind_contextvars(sync=arguments.sync, run=arguments.run)
     try:
-        code = work(arguments, load_client(), settings)
+        with load_client() as client:
+            code = work(arguments, client, settings)
     except (ApiError, httpx2.HTTPError):
         log.exception("the API server failed")
         code = 1

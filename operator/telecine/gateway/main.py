@@ -8,7 +8,7 @@ import uvicorn
 from telecine.execution.kube import load_client
 from telecine.execution.logs import configure_logging
 from telecine.gateway.app import Gateway, create_app
-from telecine.settings import Settings
+from telecine.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def run(settings: Settings) -> None:
 
 def main() -> None:
     configure_logging()
-    run(Settings())
+    run(load_settings())
 
 
 if __name__ == "__main__":
