@@ -83,7 +83,7 @@ def site(
     made = Site(resources, folder, operator_env, cluster.kubectl_path)
     log = tmp_path_factory.mktemp("operator") / "operator.log"
     extractors = [{"name": "text_extractor", "version": "v1"}]
-    with operator(operator_env, log, kube_namespace=name, retry_base_seconds=3600):
+    with client, operator(operator_env, log, kube_namespace=name, retry_base_seconds=3600):
         resources.create("Namespace", "library", {"featureExtractors": extractors})
         local = {"path": str(folder)}
         resources.create("Connection", "desk", {"provider": "local", "local": local})
@@ -97,7 +97,7 @@ def site(
         resources.delete_all()
         for kind, gone in resources.made:
             eventually(lambda k=kind, n=gone: not resources.exists(k, n), 60)  # type: ignore[misc]
-    client.delete(KubeNamespace, name)
+        client.delete(KubeNamespace, name)
 
 
 @pytest.fixture
@@ -249,6 +249,7 @@ def test_logs_of_what_never_ran_or_is_not_there(site: Site) -> None:
     missing = site.run("logs", "raeding")
     assert missing.exit_code == 1
     assert "no Sync raeding in Kubernetes namespace" in missing.stderr
+    assert "only Syncs have runs" in site.run("logs", "bucket/papers").stderr
     site.sync("waiting", connectionRef={"name": "never"})
     assert "sync/waiting has not run yet" in site.run("logs", "waiting").stderr
 
@@ -290,10 +291,12 @@ def test_logs_follow_the_pods_of_a_run_to_its_end(site: Site, kubelet: Kubelet) 
     site.resources.wait("Sync", "slow", reason="ReferenceNotFound")
     going = {"id": "1", "phase": "IN_PROGRESS", "step": "sync"}
     patch_status(client, "Sync", namespace, "slow", {"run": going})
-    kubelet.pod(namespace, "slow-sync", labels("1", "slow"), "Running")
-    kubelet.write("slow-sync", "listing")
     following = site.start("logs", "slow", "--follow")
     assert following.stdout is not None
+    assert following.stderr is not None
+    assert following.stderr.readline() == "run 1 has no Pods at work yet; waiting\n"
+    kubelet.write("slow-sync", "listing")
+    kubelet.pod(namespace, "slow-sync", labels("1", "slow"), "Running")
     assert following.stdout.readline() == "[slow-sync] listing\n"
     kubelet.pod(namespace, "slow-extract", labels("1", "slow"), "Pending")
     kubelet.write("slow-sync", "listed", ended=True)

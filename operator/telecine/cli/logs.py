@@ -16,7 +16,14 @@ from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 
 from telecine.api.sync import SyncStatus
-from telecine.cli.common import Cluster, SameKubeNamespaceOption, err, explain_errors, fail
+from telecine.cli.common import (
+    Cluster,
+    SameKubeNamespaceOption,
+    err,
+    explain_errors,
+    fail,
+    resource_of,
+)
 from telecine.execution.jobs import MANAGED, RUN_LABEL, SYNC_LABEL, label_value
 from telecine.execution.kube import Sync
 from telecine.execution.template import WORKER
@@ -27,7 +34,7 @@ _POLL_SECONDS = 1.0
 
 @explain_errors
 def logs(
-    sync: Annotated[str, typer.Argument(help="The Sync's name.")],
+    target: Annotated[str, typer.Argument(metavar="SYNC", help="sync/NAME, or the name alone.")],
     run: Annotated[str | None, typer.Option(help="Id of an older run; absent: the last.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run is over.")
@@ -35,8 +42,10 @@ def logs(
     kube_namespace: SameKubeNamespaceOption = None,
 ) -> None:
     """Prints the logs of a run's Pods: what its workers did, and why one failed."""
+    kind, name = resource_of(target)
+    if kind != "Sync":
+        fail(f"only Syncs have runs: write sync/NAME, not {target}")
     cluster = Cluster(kube_namespace)
-    name = sync.removeprefix("sync/")
     last = last_run(cluster, name)
     wanted = run or last
     if wanted is None:
@@ -97,6 +106,7 @@ class RunLogs:
     def follow(self, over: Callable[[], bool]) -> bool:
         """Prints what is there and what comes, until the run is over and all of it is read."""
         readers: dict[str, threading.Thread] = {}
+        told = False
         while True:
             ended = over()
             for pod in self.pods():
@@ -112,6 +122,9 @@ class RunLogs:
                 for reader in readers.values():
                     reader.join()
                 return bool(readers)
+            if not (readers or told):
+                err.print(f"run {self.run} has no Pods at work yet; waiting", soft_wrap=True)
+                told = True
             time.sleep(_POLL_SECONDS)
 
     def _print(self, pod: str, *, prefixed: bool, follow: bool = False) -> bool:

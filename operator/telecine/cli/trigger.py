@@ -31,7 +31,10 @@ _POLL_SECONDS = 0.5
 @explain_errors
 def trigger(
     target: Annotated[
-        str, typer.Argument(help="KIND/NAME, as sync/papers or connection/desk; or a Sync's name.")
+        str,
+        typer.Argument(
+            metavar="KIND/NAME", help="As sync/papers or connection/desk; a name alone is a Sync's."
+        ),
     ],
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Until it is done, and print its result.")
