@@ -254,7 +254,7 @@ def test_another_manager_applies_the_same_without_a_conflict(site: Site, name: s
     site.unchanged_by(tool, lambda: (site.apply(twin, bodies=site.declared()), site.apply(tool)))
 
 
-def test_one_tool_takes_over_from_another_without_a_difference(site: Site) -> None:
+def test_one_tool_takes_over_from_another_and_back_without_a_difference(site: Site) -> None:
     classic, bodies = tool_of("argocd-classic"), site.declared()
     takeover = Tool(classic.name, tool_of("argocd").flags, annotations=TRACKING)
     before = site.live(classic)
@@ -265,6 +265,9 @@ def test_one_tool_takes_over_from_another_without_a_difference(site: Site) -> No
         assert after[key]["metadata"].get("generation") == body["metadata"].get("generation")
     site.unchanged_by(classic, lambda: site.apply(takeover, bodies=bodies))
     eventually(lambda: site.diff(takeover, bodies) == (0, ""), 30)
+    # The way back writes once, who owns what; then nothing again.
+    site.apply(classic)
+    site.unchanged_by(classic, lambda: site.apply(classic))
 
 
 @tools
