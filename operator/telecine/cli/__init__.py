@@ -1,8 +1,9 @@
-"""The command line: `telecine`."""
+"""The command line: `telecine`, and `kubectl telecine`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import typer
 
@@ -10,9 +11,11 @@ from telecine import __version__
 from telecine.cli.audit import audit
 from telecine.cli.common import out
 from telecine.cli.ledger import explain, objects, requeue
+from telecine.cli.logs import logs
 from telecine.cli.plan import plan
 from telecine.cli.search import search
 from telecine.cli.status import status
+from telecine.cli.trigger import trigger
 from telecine.dev.cli import app as dev
 
 app = typer.Typer(
@@ -23,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dev, name="dev")
-for command in (plan, search, objects, explain, requeue, audit, status):
+for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
     app.command()(command)
 
 
@@ -60,8 +63,6 @@ def generate(
     directory: str = typer.Argument("crds", help="Where the CRDs are written."),
 ) -> None:
     """Writes the CRDs of the five kinds from their models."""
-    from pathlib import Path
-
     from telecine.api import crds
 
     if check:
@@ -78,5 +79,10 @@ def version() -> None:
     out.print(__version__)
 
 
+def program(called: str) -> str:
+    """What help shows: kubectl runs `kubectl-telecine` when one types `kubectl telecine`."""
+    return "kubectl telecine" if Path(called).stem == "kubectl-telecine" else "telecine"
+
+
 def main() -> None:
-    app()
+    app(prog_name=program(sys.argv[0]))

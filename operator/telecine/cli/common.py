@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from telecine.api.base import GROUP, VERSION
+from telecine.api.kinds import KINDS
 from telecine.execution import resolve
 from telecine.execution.kube import load_client
 from telecine.index.client import IndexUnavailableError, open_index
@@ -62,6 +64,16 @@ NamespaceOption = Annotated[
         "--namespace", "-n", help="Telecine Namespace; may be left out when there is one."
     ),
 ]
+SameKubeNamespaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        "--kube-namespace",
+        "-N",
+        help="Kubernetes namespace, as kubectl's; default: that of the context.",
+    ),
+]
 BucketOption = Annotated[str | None, typer.Option("--bucket", "-b", help="Only this Bucket.")]
 
 P = ParamSpec("P")
@@ -102,6 +114,23 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
 
 _opened: list[Client] = []
+
+
+def resource_of(target: str) -> tuple[str, str]:
+    """Kind and name of `connection/desk`, `tsync/papers` or `syncs.telecine.dev/papers`.
+
+    A name alone is a Sync's. Ends the command when the kind is none of Telecine's.
+    """
+    word, _, name = target.rpartition("/")
+    if not word:
+        return "Sync", name
+    short, _, group = word.lower().partition(".")
+    if group in ("", GROUP, f"{VERSION}.{GROUP}"):
+        for kind in KINDS:
+            if short in (kind.kind.lower(), kind.plural, kind.short):
+                return kind.kind, name
+    kinds = ", ".join(kind.kind for kind in KINDS)
+    fail(f"{word} is not a kind of {GROUP}; there are {kinds}")
 
 
 class Cluster:

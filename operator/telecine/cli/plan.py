@@ -23,6 +23,7 @@ from telecine.cli.common import (
     out,
     print_json,
     printable,
+    resource_of,
     table,
 )
 from telecine.cli.manifests import Manifests
@@ -101,8 +102,8 @@ def _syncs(
 ) -> Iterator[ResolvedSync]:
     name = None
     if target is not None:
-        kind, _, name = target.rpartition("/")
-        if kind not in ("", "sync", "syncs", "tsync", "sync.telecine.dev", "syncs.telecine.dev"):
+        kind, name = resource_of(target)
+        if kind != "Sync":
             fail(f"plan works on Syncs: write sync/NAME, not {target}")
     if files:
         manifests = Manifests.read(files, kube_namespace)
