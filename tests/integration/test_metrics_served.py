@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -15,10 +16,12 @@ from lightkube import ApiError, Client
 from lightkube.types import PatchType
 from prometheus_client.parser import text_string_to_metric_families
 from telecine.api.base import Phase
-from telecine.api.sync import ProviderCalls, RunStatus, ShardProgress, SyncStatus
+from telecine.api.sync import ProviderCalls, RunStatus, RunStep, ShardProgress, SyncStatus
+from telecine.controllers.runs import restart
 from telecine.dev.mux import MuxLibrary, MuxServer, event, signature
 from telecine.dev.processes import free_ports
 from telecine.dev.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
+from telecine.execution.executor import Standing, Step
 from telecine.execution.kube import RESOURCES, Sync
 from telecine.execution.report import StatusReporter
 from telecine.planning.identity import connection_id
@@ -213,6 +216,29 @@ def test_a_sync_step_goes_on_from_the_calls_of_the_one_that_died(
     calls.began()
     made.failed("Unreachable", "no", permanent=False)
     assert told(resources, name).calls == ProviderCalls(total=6, errors=2, throttled=1)
+
+
+def test_a_run_that_begins_again_keeps_its_calls(client: Client, resources: Resources) -> None:
+    run = RunStatus(
+        id="1",
+        step=RunStep.EXTRACT,
+        started_at=datetime.now(UTC),
+        calls=BEFORE,
+        shards={"0": ShardProgress(calls=BEFORE), "1": ShardProgress()},
+    )
+    name = given(client, resources, run)
+    resolved: Any = SimpleNamespace(kube_namespace=resources.namespace, name=name)
+    executor = SimpleNamespace(knew=lambda step: True, stop=lambda namespace, sync: True)
+    ctx: Any = SimpleNamespace(client=client, executor=executor)
+    step = Step(resolved, "uid", "1.1", RunStep.EXTRACT)
+    outcome = restart(ctx, resolved, SyncStatus(), run, step, Standing(died="the worker"))
+    patch = {"status": outcome.status}
+    client.patch(
+        Sync.Status, name, patch, namespace=resources.namespace, patch_type=PatchType.MERGE
+    )
+    again = told(resources, name)
+    assert (again.attempt, again.shards) == (2, {})
+    assert again.calls == BEFORE + BEFORE
 
 
 # The gateway.
