@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from telecine.api.base import REQUESTED_AT, Phase
 from telecine.api.connection import ConnectionSpec, ConnectionStatus, Provider
+from telecine.execution.metrics import Source
 from telecine.execution.resolve import MissingReferenceError, weaviate_settings
 from telecine.index.client import IndexUnavailableError
 from telecine.planning.identity import connection_id
@@ -59,7 +60,7 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     failures = 0 if seen.changed else seen.status.consecutive_failures
     base = {**seen.base, "lastCheckedTime": stamp(now)}
     try:
-        said = bounded(lambda: check(ctx, seen), CHECK_SECONDS)
+        said = bounded(lambda: check(ctx, key, seen), CHECK_SECONDS)
     except ProviderError as error:
         log.warning(
             "a Connection's check failed", key=str(key), error=ctx.redactor.clean(str(error))
@@ -156,7 +157,7 @@ def wait_of(status: ConnectionStatus, now: datetime) -> float | None:
     return None if at is None else max((at - now).total_seconds(), 0.0)
 
 
-def check(ctx: Context, seen: Seen) -> str:
+def check(ctx: Context, key: Key, seen: Seen) -> str:
     """Asks the provider live; returns a sentence for the status.
 
     Raises:
@@ -164,7 +165,12 @@ def check(ctx: Context, seen: Seen) -> str:
     """
     if seen.spec.provider is not Provider.WEAVIATE:
         allow = ctx.settings.allow_private_endpoints
-        return create(seen.spec, seen.secret, allow_private=allow).check()
+        provider = create(seen.spec, seen.secret, allow_private=allow)
+        try:
+            return provider.check()
+        finally:
+            source = Source(seen.spec.provider, key.namespace, key.name)
+            ctx.calls.counters.add(source, provider.calls.told())
     try:
         with ctx.index(weaviate_settings(seen.spec, seen.secret)) as index:
             return f"{index.check()} answers"

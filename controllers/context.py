@@ -28,6 +28,7 @@ from telecine.index.client import WeaviateSettings
 from telecine.index.index import Index
 from telecine.settings import Settings
 
+from .calls import RunCalls
 from .claims import Claims
 from .queue import FRESH, WorkQueue
 from .redaction import Redactor
@@ -116,6 +117,7 @@ class Context:
     stop_runs: Callable[[Context, str, str], None]
     """Ends the workers of a Sync (Kubernetes namespace, name) and keeps them from writing on."""
     claims: Claims
+    calls: RunCalls
     redactor: Redactor = field(default_factory=Redactor)
     _resolved: dict[Key, ResolvedNamespace] = field(default_factory=dict, repr=False)
     """Namespaces with a Weaviate of their own, as they were last resolved."""
@@ -162,6 +164,7 @@ class Context:
         """A resource is gone."""
         self.queue.discard(key)
         self.demands.forget(key)
+        self.calls.forget(key)
         self._resolved.pop(key, None)
 
     def index(self, settings: WeaviateSettings) -> AbstractContextManager[Index]:

@@ -24,7 +24,7 @@ KEPT = 5
 
 
 def totals(run: RunStatus) -> ShardProgress:
-    """The sum over the run's extraction workers."""
+    """The sum over the run's extraction workers; of calls, over the sync step as well."""
     shards = run.shards.values()
     return ShardProgress(
         total=sum(s.total for s in shards),
@@ -33,6 +33,7 @@ def totals(run: RunStatus) -> ShardProgress:
         documents=sum(s.documents for s in shards),
         downloads=sum(s.downloads for s in shards),
         embeddings=sum(s.embeddings for s in shards),
+        calls=sum((s.calls for s in shards), run.calls),
     )
 
 
@@ -46,6 +47,7 @@ def record(run: RunStatus) -> RunRecord:
         started_at=run.started_at,
         finished_at=run.finished_at,
         listed=plan.listed,
+        matched=plan.matched,
         added=plan.add,
         changed=plan.change,
         unindexed=run.unindexed,
@@ -54,6 +56,7 @@ def record(run: RunStatus) -> RunRecord:
         documents=done.documents,
         downloads=done.downloads,
         embeddings=done.embeddings,
+        calls=done.calls,
         message=run.message,
     )
 

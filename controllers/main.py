@@ -25,16 +25,18 @@ from telecine.execution.executor import Executor
 from telecine.execution.kube import RESOURCES, load_client
 from telecine.execution.kubernetes import KubernetesExecutor
 from telecine.execution.logs import configure_logging
+from telecine.execution.metrics import MetricsServer
 from telecine.execution.pool import IndexPool
 from telecine.execution.process import ProcessExecutor
 from telecine.execution.steps import ProcessSteps
 from telecine.settings import Settings, cache_dir, load_settings
 
 from . import bucket, connection, namespace, pipeline, runs, sync
+from .calls import RunCalls
 from .claims import Claims
 from .context import Context, Demands
 from .dispatch import Dispatcher
-from .metrics import MetricsServer, OperatorCollector
+from .metrics import OperatorCollector
 from .queue import FRESH, ROUTINE, Priority, WorkQueue, run_workers
 from .status import Writer
 from .store import Body, Change, Key, Store, key_of
@@ -77,6 +79,7 @@ class Operator:
             demands=Demands(COUNT_SECONDS),
             stop_runs=runs.stop,
             claims=Claims(store),
+            calls=RunCalls(store),
         )
         self._context.set()
         self._stopping = threading.Event()
@@ -308,7 +311,7 @@ def run(settings: Settings, stop: threading.Event | None = None) -> None:
     collector = OperatorCollector(operator.ctx.store, operator.ctx.queue)
     try:
         with (
-            MetricsServer(settings.metrics_port, collector),
+            MetricsServer(settings.metrics_port, collector, operator.ctx.calls.counters),
             contextlib.suppress(asyncio.CancelledError),
         ):
             asyncio.run(watch(operator, stop))

@@ -10,12 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from telecine.api.base import Phase
 
 from .queue import WorkQueue
@@ -25,12 +21,12 @@ _RESOURCE = ("kind", "namespace", "name")
 _SYNC = ("namespace", "name")
 _STATES = ("objects", "indexed", "pending", "failed", "drifted")
 _OUTCOMES = (
-    "listed", "added", "changed", "unindexed", "extracted", "failed", "documents", "downloads",
-    "embeddings",
+    "listed", "matched", "added", "changed", "unindexed", "extracted", "failed", "documents",
+    "downloads", "embeddings",
 )  # fmt: skip
 
 
-class OperatorCollector:
+class OperatorCollector(Collector):
     """Reads the store; costs no call of the API server or Weaviate."""
 
     def __init__(self, store: Store, queue: WorkQueue[Key]) -> None:
@@ -114,29 +110,3 @@ def _labels(key: Key) -> list[str]:
 
 def _seconds(time: str | None) -> float | None:
     return datetime.fromisoformat(time).timestamp() if time else None
-
-
-class MetricsServer:
-    """`/metrics` on a port of its own, for a `with` block; port 0 means none."""
-
-    def __init__(self, port: int, collector: OperatorCollector) -> None:
-        self._port, self._collector = port, collector
-        self._stop: Any = None
-
-    def __enter__(self) -> MetricsServer:
-        if self._port:
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(self._collector)
-            server, thread = start_http_server(self._port, registry=registry)
-
-            def stop() -> None:
-                server.shutdown()
-                server.server_close()
-                thread.join()
-
-            self._stop = stop
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._stop is not None:
-            self._stop()

@@ -163,6 +163,7 @@ def restart(
             "shards": dict.fromkeys(run.shards),
             "chunks": 0,
             "workers": 0,
+            "calls": history.totals(run).calls.dump(),
         }
     }
     outcome.requeue_after = 0.0
@@ -195,6 +196,7 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
             "activity": None,
             "reason": closed.reason,
             "message": closed.message,
+            "calls": history.totals(run).calls.dump(),
         },
         "history": history.with_record(status.history, history.record(closed)),
         "plan": run.plan.dump() if run.plan else None,
@@ -215,6 +217,7 @@ def close(ctx: Context, resolved: ResolvedSync, status: SyncStatus, run: RunStat
     outcome = history.resting(resolved.sync, after, None, now)
     outcome.status = changes
     outcome.requeue_after = 0.0
+    ctx.calls.count(ctx.lookup("Sync", namespace, name), closed)
     ctx.run_closed(resolved, closed)
     return outcome
 

@@ -144,11 +144,13 @@ def canceled(ctx: Context, key: tuple[str, str], run: RunStatus | None, why: str
     status: dict[str, Any] = {"nextSyncTime": None}
     if run is not None:
         stop(ctx, *key)
+        ctx.calls.count(ctx.lookup("Sync", *key), run)
         status["run"] = {
             "phase": Phase.CANCELED.value,
             "finishedAt": stamp(datetime.now(UTC)),
             "activity": None,
             "message": why,
+            "calls": history.totals(run).calls.dump(),
         }
     return status
 
@@ -187,6 +189,9 @@ def finalize(ctx: Context, body: Body) -> None:
     """
     namespace, name = key_of(body)
     stop(ctx, namespace, name)
+    run = SyncStatus.model_validate(body.get("status") or {}).run
+    if run is not None and run.finished_at is None:
+        ctx.calls.count(body, run)
     spec = SyncSpec.model_validate(body["spec"])
     if spec.deletion_policy is not DeletionPolicy.DELETE:
         return

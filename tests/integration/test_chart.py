@@ -65,6 +65,7 @@ VARIANTS: list[tuple[str, ...]] = [
     ("watchNamespace=media",),
     ("gateway.enabled=false",),
     ("gateway.ingress.enabled=true", "gateway.ingress.host=t.test", "gateway.url=https://t.test"),
+    ("metrics.serviceMonitor.enabled=true", "metrics.dashboard.enabled=true"),
     ("crds.enabled=false", "networkPolicy.enabled=false", "weaviate.secret=apps/weaviate"),
 ]
 
@@ -98,6 +99,7 @@ def test_its_crds_are_those_of_the_models_and_are_kept(helm: Path) -> None:
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.settings.ASSET_ATTEMPTS=3", "ASSET_ATTEMPTS"),
         ("gateway.ingress.enabled=true", "gateway.ingress.host must be given"),
+        ("metrics.dashboard.labels.team=1", "team"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(helm: Path, value: str, named: str) -> None:
@@ -131,16 +133,38 @@ def test_nothing_reaches_the_operator_and_the_gateway_only_its_port(helm: Path) 
 
 def test_metrics_have_a_port_a_service_and_a_monitor_that_finds_it(helm: Path) -> None:
     bodies = rendered(helm, "metrics.serviceMonitor.enabled=true", "metrics.port=9999")
-    service, monitor = of(bodies, "Service", "metrics"), of(bodies, "ServiceMonitor")
-    pod = of(bodies, "Deployment", "operator")["spec"]["template"]
-    (container,) = pod["spec"]["containers"]
-    assert {"name": "metrics", "containerPort": 9999} in container["ports"]
-    assert {"name": "TELECINE_METRICS_PORT", "value": "9999"} in container["env"]
-    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
-    wanted = monitor["spec"]["selector"]["matchLabels"].items()
-    assert wanted <= service["metadata"]["labels"].items()
-    policy = of(bodies, "NetworkPolicy", "operator")["spec"]["ingress"]
-    assert policy == [{"ports": [{"port": "metrics"}]}]
+    wanted = of(bodies, "ServiceMonitor")["spec"]["selector"]["matchLabels"].items()
+    for component, name in (("operator", "telecine"), ("gateway", "telecine-gateway")):
+        service = of(bodies, "Service", f"{name}-metrics")
+        pod = of(bodies, "Deployment", component)["spec"]["template"]
+        (container,) = pod["spec"]["containers"]
+        assert {"name": "metrics", "containerPort": 9999} in container["ports"]
+        assert {"name": "TELECINE_METRICS_PORT", "value": "9999"} in container["env"]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        assert wanted <= service["metadata"]["labels"].items()
+        rules = of(bodies, "NetworkPolicy", component)["spec"]["ingress"]
+        assert {"port": "metrics"} in [port for rule in rules for port in rule["ports"]]
+    # What webhooks are sent to is not scraped, and metrics are not where webhooks go.
+    webhooks = of(bodies, "Service", "telecine-gateway")
+    assert not wanted <= webhooks["metadata"]["labels"].items()
+    assert [port["name"] for port in webhooks["spec"]["ports"]] == ["http"]
+
+
+def test_without_a_gateway_or_without_metrics_there_are_none_of_them(helm: Path) -> None:
+    for value, left in (("gateway.enabled=false", 1), ("metrics.enabled=false", 0)):
+        bodies = rendered(helm, value, "metrics.dashboard.enabled=true")
+        services = [b for b in bodies if b["kind"] == "Service" and "metrics" in str(b["spec"])]
+        assert len(services) == left
+
+
+def test_the_dashboard_arrives_whole_under_a_label_that_grafana_looks_for(helm: Path) -> None:
+    assert not any(b["kind"] == "ConfigMap" for b in rendered(helm))
+    bodies = rendered(helm, "metrics.dashboard.enabled=true", "metrics.dashboard.labels.team=media")
+    made = of(bodies, "ConfigMap", "dashboard")
+    labels = {"grafana_dashboard": "1", "team": "media"}
+    assert labels.items() <= made["metadata"]["labels"].items()
+    source = (CHART / "files" / "dashboards" / "telecine.json").read_text()
+    assert json.loads(made["data"]["telecine.json"]) == json.loads(source)
 
 
 @pytest.fixture

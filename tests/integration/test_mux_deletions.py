@@ -158,6 +158,7 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     from telecine.execution.pool import IndexPool
     from telecine.gateway.deletion import Deletions
     from telecine.gateway.directory import Directory
+    from telecine.gateway.metrics import GatewayMetrics
     from telecine.gateway.requests import Requests
 
     mux.declare()
@@ -173,7 +174,7 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     monkeypatch.undo()
     pool = IndexPool()
     requests = Requests(mux.client)
-    next_one = Deletions(mux.client, pool, mux.settings, requests)
+    next_one = Deletions(mux.client, pool, mux.settings, requests, GatewayMetrics())
     known = Directory(mux.client, mux.resources.namespace).connections()
     assert next_one.resume(known) == 0, "another may still be at it"
     assert next_one.resume(known, older_than=-1) == 1

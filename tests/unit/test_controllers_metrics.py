@@ -9,10 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from telecine.api.base import API_VERSION
-from telecine.controllers.metrics import MetricsServer, OperatorCollector
+from telecine.controllers.metrics import OperatorCollector
 from telecine.controllers.queue import WorkQueue
 from telecine.controllers.store import Key, Store
 from telecine.dev.processes import free_ports
+from telecine.execution.metrics import MetricsServer
 
 
 def body(kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -40,6 +41,7 @@ RAN = {
             "startedAt": "2026-01-01T00:00:00Z",
             "finishedAt": "2026-01-01T00:00:10Z",
             "listed": 9,
+            "matched": 6,
             "extracted": 4,
         }
     ],
@@ -74,6 +76,7 @@ def test_conditions_counts_and_runs_are_told(collector: OperatorCollector) -> No
     assert told["telecine_sync_objects", ("films", "media", "failed")] == 2
     assert ("telecine_sync_objects", ("films", "media", "drifted")) not in told
     assert told["telecine_sync_last_run", ("films", "media", "listed")] == 9
+    assert told["telecine_sync_last_run", ("films", "media", "matched")] == 6
     assert told["telecine_sync_last_run", ("films", "media", "unindexed")] == 0
     assert told["telecine_sync_last_run_duration_seconds", ("films", "media")] == 10
     assert told["telecine_sync_last_success_timestamp_seconds", ("films", "media")] == 1767225610

@@ -37,6 +37,7 @@ __all__ = [
     "MappingTransform",
     "MetadataFilter",
     "PlanSummary",
+    "ProviderCalls",
     "RunRecord",
     "RunStatus",
     "RunStep",
@@ -130,6 +131,21 @@ class PlanSummary(StatusModel):
     digest: str | None = Field(default=None, description="Digest of what would be unindexed.")
 
 
+class ProviderCalls(StatusModel):
+    """Requests to a source, each attempt counted: a request that is tried again is two."""
+
+    total: int = 0
+    errors: int = Field(default=0, description="Of all: refused, or without a whole answer.")
+    throttled: int = Field(default=0, description="Of the errors: the source asked for fewer.")
+
+    def __add__(self, other: ProviderCalls) -> ProviderCalls:
+        return ProviderCalls(
+            total=self.total + other.total,
+            errors=self.errors + other.errors,
+            throttled=self.throttled + other.throttled,
+        )
+
+
 class ShardProgress(StatusModel):
     """What one extraction worker has done so far."""
 
@@ -140,6 +156,7 @@ class ShardProgress(StatusModel):
     documents: int = 0
     downloads: int = 0
     embeddings: int = 0
+    calls: ProviderCalls = Field(default_factory=ProviderCalls)
     message: str | None = None
     features: dict[str, str] = Field(
         default_factory=dict,
@@ -165,6 +182,10 @@ class RunStatus(StatusModel):
     workers: int = 0
     shards: dict[str, ShardProgress] = Field(default_factory=dict)
     unindexed: int = 0
+    calls: ProviderCalls = Field(
+        default_factory=ProviderCalls,
+        description="Without those in `shards` while the run goes on, all when it is over.",
+    )
     inputs: str | None = Field(
         default=None,
         description="Digest of what the run was made from: specs, recipes, Secret version.",
@@ -183,6 +204,7 @@ class RunRecord(StatusModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     listed: int = 0
+    matched: int = 0
     added: int = 0
     changed: int = 0
     unindexed: int = 0
@@ -191,6 +213,7 @@ class RunRecord(StatusModel):
     documents: int = 0
     downloads: int = 0
     embeddings: int = 0
+    calls: ProviderCalls = Field(default_factory=ProviderCalls)
     message: str | None = None
 
 

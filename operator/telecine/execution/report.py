@@ -12,8 +12,9 @@ from lightkube import ApiError, Client
 from lightkube.types import PatchType
 
 from telecine.api.base import Phase
-from telecine.api.sync import PlanSummary, RunStep, ShardProgress
+from telecine.api.sync import PlanSummary, ProviderCalls, RunStep, ShardProgress
 from telecine.execution.kube import Sync
+from telecine.providers.calls import Calls
 from telecine.workers.protocol import Guard, RunLostError
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,15 @@ class StatusReporter:
             {"op": "test", "path": "/status/run/attempt", "value": int(attempt)},
         ]
         self._guard, self._shard, self._every = guard, shard, every
+        self._calls, self._before = Calls(), ProviderCalls()
+        self._progress: ShardProgress | None = None
         self._last = 0.0
         self._mutex = threading.Lock()
+
+    def count(self, calls: Calls, before: ShardProgress | None) -> None:
+        """From now on every report has `calls`, on top of what a worker that died had reported."""
+        self._calls, self._progress = calls, before or ShardProgress()
+        self._before = before.calls if before else ProviderCalls()
 
     def activity(self, text: str, plan: PlanSummary | None = None, *, unindexed: int = 0) -> None:
         changes: dict[str, Any] = {"phase": Phase.IN_PROGRESS.value, "activity": text}
@@ -64,7 +72,8 @@ class StatusReporter:
         )
 
     def shard(self, progress: ShardProgress, *, final: bool = False) -> None:
-        changes = {f"shards/{self._shard}": progress.dump()}
+        self._progress = progress
+        changes: dict[str, Any] = {}
         if final:
             self._surely(changes)
         else:
@@ -107,7 +116,18 @@ class StatusReporter:
                 time.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
+    def _counted(self) -> dict[str, Any]:
+        """The calls of the sync step, or all that is known of this worker's part."""
+        calls = self._before + self._calls.told()
+        if self._shard is None:
+            return {"calls": calls.dump()}
+        if self._progress is None:
+            return {}
+        told = self._progress.model_copy(update={"calls": calls})
+        return {f"shards/{self._shard}": told.dump()}
+
     def _patch(self, changes: dict[str, Any]) -> None:
+        changes = {**changes, **self._counted()}
         patch = self._test + [
             {"op": "add", "path": f"/status/run/{path}", "value": value}
             for path, value in changes.items()

@@ -101,6 +101,8 @@ def _step(
     with ExitStack() as stack:
         index = stack.enter_context(open_index(resolved.weaviate))
         job = make_job(resolved, index, settings, run)
+        before = _reported(client, ns, arguments)
+        reporter.count(job.provider.calls, before)
 
         @contextmanager
         def lock() -> Iterator[None]:
@@ -119,16 +121,21 @@ def _step(
             log.info("planned and applied", sync=arguments.sync, run=run, **summary.dump())
         else:
             chunks = range(arguments.part, arguments.chunks, arguments.width)
-            before = _reported(client, ns, arguments.sync, arguments.part)
             progress = run_extract(job, chunks, lease, reporter, Toolset(), before)
             log.info("extracted", sync=arguments.sync, run=run, **progress.dump())
 
 
-def _reported(client: Client, namespace: str, sync: str, part: int) -> ShardProgress | None:
+def _reported(
+    client: Client, namespace: str, arguments: argparse.Namespace
+) -> ShardProgress | None:
     """What the status has of a part: zeros, unless a Pod before this one died at it."""
-    body = dict(client.get(Sync, sync, namespace=namespace))
-    status = SyncStatus.model_validate(body.get("status") or {})
-    return status.run.shards.get(str(part)) if status.run else None
+    body = dict(client.get(Sync, arguments.sync, namespace=namespace))
+    run = SyncStatus.model_validate(body.get("status") or {}).run
+    if run is None:
+        return None
+    if arguments.step == "sync":
+        return ShardProgress(calls=run.calls)
+    return run.shards.get(str(arguments.part))
 
 
 def _report_failures(reporter: StatusReporter, step: Callable[[], None]) -> None:

@@ -23,6 +23,7 @@ from telecine.execution.resolve import MissingReferenceError
 from telecine.gateway import mux
 from telecine.gateway.deletion import Deletion, Deletions
 from telecine.gateway.directory import Directory, Known
+from telecine.gateway.metrics import GatewayMetrics, measured
 from telecine.gateway.mux import MuxWebhooks, RefusedError
 from telecine.gateway.requests import Requests
 from telecine.gateway.signatures import SignatureError, parse, require_recent
@@ -52,11 +53,12 @@ class Gateway:
         self, client: Client, settings: Settings, *, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
         self._settings, self._answer_seconds = settings, answer_seconds
+        self.metrics = GatewayMetrics(mux.NAMED)
         self._pool = IndexPool()
         self._directory = Directory(client, settings.kube_namespace or "*")
         self._requests = Requests(client)
-        self._deletions = Deletions(client, self._pool, settings, self._requests)
-        updates = Updates(client, self._pool, settings, self._requests)
+        self._deletions = Deletions(client, self._pool, settings, self._requests, self.metrics)
+        updates = Updates(client, self._pool, settings, self._requests, self.metrics.sources)
         self._mux = MuxWebhooks(self._directory, self._deletions, updates)
         # Looking at signatures has threads of its own: they are never behind the work of others.
         self._lookers = ThreadPoolExecutor(4, "verify")
@@ -92,8 +94,11 @@ class Gateway:
             body = await read_body(request, self._settings.webhook_max_bytes)
             await self._look(self._mux.verify, known, signature, body)
             event_type, asset_id = mux.event(body)
-            return JSONResponse(await self._act(known, event_type, asset_id))
+            answer = await self._act(known, event_type, asset_id)
+            self.metrics.event(event_type, handled=answer["handled"])
+            return JSONResponse(answer)
         except SignatureError as error:
+            self.metrics.refused(error.reason)
             return refusal(401, str(error))
         except RefusedError as error:
             return refusal(error.status, str(error))
@@ -121,6 +126,7 @@ class Gateway:
             deletion = await _within(begun, until)
             if deletion is not None:
                 answer["deleted_objects"] = deletion.objects
+                self.metrics.cascade_queued(1)
             busy = self._waiting > _BUSY
             rest = self._submit(
                 self._workers, lambda: self._finish(known, event_type, asset_id, deletion, busy)
@@ -141,6 +147,8 @@ class Gateway:
         deletion: Deletion | None,
         busy: bool,
     ) -> dict[str, Any]:
+        if deletion is not None:
+            self.metrics.cascade_queued(-1)
         try:
             return self._mux.finish(known, event_type, asset_id, deletion, busy=busy)
         except (IndexUnavailableError, ApiError, httpx2.HTTPError) as error:
@@ -153,7 +161,13 @@ class Gateway:
     def _submit(self, pool: ThreadPoolExecutor, call: Callable[[], T]) -> Future[T]:
         with self._lock:
             self._waiting += 1
-        future = pool.submit(call)
+        self.metrics.queued(1)
+
+        def begun() -> T:
+            self.metrics.queued(-1)
+            return call()
+
+        future = pool.submit(begun)
         future.add_done_callback(self._done)
         return future
 
@@ -243,5 +257,6 @@ def create_app(gateway: Gateway) -> Starlette:
             Route("/readyz", ready),
             Route("/v1/webhooks/mux/{connection_id}", gateway.mux_webhook, methods=["POST"]),
         ],
+        middleware=[measured(gateway.metrics)],
         lifespan=lifespan,
     )

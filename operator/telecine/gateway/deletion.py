@@ -24,6 +24,7 @@ from telecine.execution.resolve import (
     operators_weaviate,
 )
 from telecine.gateway.directory import Known
+from telecine.gateway.metrics import GatewayMetrics
 from telecine.gateway.requests import Requests, Target
 from telecine.index.cascade import bury
 from telecine.index.client import IndexAbsentError, WeaviateSettings
@@ -64,10 +65,15 @@ class Deletions:
     """
 
     def __init__(
-        self, client: Client, pool: IndexPool, settings: Settings, requests: Requests
+        self,
+        client: Client,
+        pool: IndexPool,
+        settings: Settings,
+        requests: Requests,
+        metrics: GatewayMetrics,
     ) -> None:
         self._client, self._pool, self._settings = client, pool, settings
-        self._requests = requests
+        self._requests, self._metrics = requests, metrics
 
     def warm(self) -> None:
         """Connects to the operator's Weaviate, so that the first webhook does not wait for that."""
@@ -134,8 +140,9 @@ class Deletions:
 
     def finish(self, deletion: Deletion) -> None:
         """Removes objects and documents, and notes that it is done."""
-        for place, tombstone in deletion.tombstones:
-            self._bury(place, [tombstone])
+        with self._metrics.cascade():
+            for place, tombstone in deletion.tombstones:
+                self._bury(place, [tombstone])
 
     def resume(self, known: Iterable[Known], older_than: float = 60.0) -> int:
         """Finishes what a gateway that ended had begun, and forgets what is long done.
@@ -157,7 +164,8 @@ class Deletions:
                 for tombstone in waiting:
                     mine = places.get(tombstone.bucket)
                     if mine is not None and tombstone.at < now - older_than:
-                        self._bury(mine, [tombstone])
+                        with self._metrics.cascade():
+                            self._bury(mine, [tombstone])
                         count += 1
         return count
 

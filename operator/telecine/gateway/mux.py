@@ -9,12 +9,24 @@ from typing import Any
 from telecine.api.connection import Provider
 from telecine.gateway.deletion import Deletion, Deletions
 from telecine.gateway.directory import Directory, Known
-from telecine.gateway.signatures import Signature, holds
+from telecine.gateway.signatures import Signature, SignatureError, holds
 from telecine.gateway.updates import Updates
 
 DELETED, UPDATED, READY = "video.asset.deleted", "video.asset.updated", "video.asset.ready"
 #: Both families of events about static renditions, of the older and of today's API.
 _RENDITIONS = ("video.asset.static_renditions.", "video.asset.static_rendition.")
+#: Events that metrics name; "Webhook reference" in Mux's documentation lists many more.
+NAMED = frozenset(
+    {
+        DELETED,
+        UPDATED,
+        READY,
+        "video.asset.created",
+        "video.asset.errored",
+        *(f"{_RENDITIONS[0]}{what}" for what in ("ready", "preparing", "deleted", "errored")),
+        *(f"{_RENDITIONS[1]}{what}" for what in ("created", "ready", "deleted", "errored")),
+    }
+)
 
 
 class RefusedError(Exception):
@@ -42,7 +54,12 @@ class MuxWebhooks:
         return known
 
     def verify(self, known: Known, signature: Signature, body: bytes) -> None:
-        """Raises RefusedError 400 without a secret to compare with, 401 when no hash holds."""
+        """Compares with the Connection's secret.
+
+        Raises:
+            RefusedError: 400 without a secret.
+            SignatureError: no hash holds.
+        """
         for age in (10.0, 0.0):  # once more with the Secret read anew: it may just have changed
             secret = self._directory.secret(known, newer_than=age).get("webhook_secret", "").strip()
             if secret and holds(signature, body, secret):
@@ -53,7 +70,9 @@ class MuxWebhooks:
                 f"Connection {known.name} has no webhook_secret: put the signing secret of the "
                 "webhook in Mux's dashboard into its Secret under that key",
             )
-        raise RefusedError(401, "the signature does not hold for this body and webhook_secret")
+        raise SignatureError(
+            "wrong", "the signature does not hold for this body and webhook_secret"
+        )
 
     def begin(self, known: Known, event_type: str, asset_id: str) -> Deletion | None:
         """What must be durable before the answer. Raises IndexUnavailableError as well."""

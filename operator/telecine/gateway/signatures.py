@@ -16,8 +16,15 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
+REASONS = ("missing", "malformed", "expired", "wrong")
+
+
 class SignatureError(Exception):
-    """Missing, malformed, too old or wrong; `str()` says which, and nothing of the secret."""
+    """`reason` is one of REASONS; `str()` says more, and nothing of the secret."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Signature(NamedTuple):
@@ -29,14 +36,16 @@ class Signature(NamedTuple):
 def parse(header: str | None) -> Signature:
     """Raises SignatureError."""
     if not header:
-        raise SignatureError("the header Mux-Signature is missing")
+        raise SignatureError("missing", "the header Mux-Signature is missing")
     if len(header) > _LONGEST:
-        raise SignatureError("the header Mux-Signature is too long")
+        raise SignatureError("malformed", "the header Mux-Signature is too long")
     parts = [part.strip().partition("=")[::2] for part in header.split(",")]
     times = [value for name, value in parts if name == "t"]
     hashes = tuple(value for name, value in parts if name == "v1" and _HEX.fullmatch(value))
     if len(times) != 1 or not _TIME.fullmatch(times[0]) or not hashes:
-        raise SignatureError("the header Mux-Signature is not of the form t=...,v1=...")
+        raise SignatureError(
+            "malformed", "the header Mux-Signature is not of the form t=...,v1=..."
+        )
     return Signature(int(times[0]), hashes)
 
 
@@ -49,8 +58,9 @@ def require_recent(signature: Signature, now: float, tolerance: float) -> None:
     off = now - signature.time
     if abs(off) > tolerance:
         raise SignatureError(
+            "expired",
             f"the signature was made {abs(off):.0f} s {'ago' if off > 0 else 'in the future'} and "
-            f"{tolerance:.0f} s are allowed; check the clocks of both sides"
+            f"{tolerance:.0f} s are allowed; check the clocks of both sides",
         )
 
 

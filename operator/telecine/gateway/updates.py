@@ -10,6 +10,7 @@ import structlog
 from lightkube import Client
 
 from telecine.api.sync import DriftPolicy, SyncMode, SyncSpec
+from telecine.execution.metrics import Source, SourceCounters
 from telecine.execution.pool import IndexPool
 from telecine.execution.resolve import (
     MissingReferenceError,
@@ -51,10 +52,15 @@ class Updates:
     """
 
     def __init__(
-        self, client: Client, pool: IndexPool, settings: Settings, requests: Requests
+        self,
+        client: Client,
+        pool: IndexPool,
+        settings: Settings,
+        requests: Requests,
+        sources: SourceCounters,
     ) -> None:
         self._client, self._pool, self._settings = client, pool, settings
-        self._requests = requests
+        self._requests, self._sources = requests, sources
 
     def request(self, known: Known, asset_id: str) -> int:
         """Asks for a run of every Sync that could take the asset; returns how many."""
@@ -79,6 +85,9 @@ class Updates:
         except AssetChangedError:
             # Deleted since. Its own event says so, or the next listing.
             return Update(requested=self.request(known, asset_id))
+        finally:
+            source = Source(known.spec.provider, known.kube_namespace, known.name)
+            self._sources.add(source, provider.calls.told())
         unindexed = 0
         asked: list[Target] = []
         for name, _ in self._syncs(known, asset_id):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, ClassVar, Protocol, runtime_checkable
 
 from telecine.planning.types import Asset, SideCaptions
+from telecine.providers.calls import Calls
 
 Secret = Mapping[str, str]
 """The decoded Secret of a Connection; read when used, never kept or logged."""
@@ -45,6 +46,8 @@ class Provider(Protocol):
     unversioned: ClassVar[frozenset[str]]
     """First parts of metadata fields that can change without `Asset.version` changing (S3's
     `tags`): when a filter or mapping uses one, every candidate is described in every run."""
+    calls: Calls
+    """What this instance has asked of the source so far."""
 
     def check(self, source_path: str = "") -> str:
         """Proves live that the credentials can list and read; returns a sentence for the status."""

@@ -15,6 +15,7 @@ from telecine.api.connection import LocalConfig
 from telecine.planning.mapping import guess_mime
 from telecine.planning.types import Asset, SideCaptions
 from telecine.providers.base import AssetChangedError, ProviderError
+from telecine.providers.calls import Calls
 from telecine.providers.redact import redact
 from telecine.providers.streams import buffered
 
@@ -49,6 +50,7 @@ class LocalProvider:
         allow_private: bool = True,
     ) -> None:
         del secret, allow_private  # a directory has neither credentials nor an address
+        self.calls = Calls()
         self._root = os.path.normpath(config.path)
         self._follow = config.follow_symlinks
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from telecine.api.connection import MuxConfig
 from telecine.planning.types import Asset, SideCaptions
 from telecine.providers.base import AssetChangedError, ProviderError
+from telecine.providers.calls import Calls
 from telecine.providers.mux_api import MuxApi
 from telecine.providers.mux_assets import asset_of
 from telecine.providers.streams import buffered
@@ -42,6 +43,7 @@ class MuxProvider:
     ) -> None:
         self._config, self._secret = config or MuxConfig(), secret or {}
         self._allow_private, self._attempts = allow_private, attempts
+        self.calls = Calls()
         self._api = self._made(attempts)
 
     def check(self, source_path: str = "") -> str:
@@ -192,7 +194,11 @@ class MuxProvider:
 
     def _made(self, attempts: int) -> MuxApi:
         return MuxApi(
-            self._config, self._secret, allow_private=self._allow_private, attempts=attempts
+            self._config,
+            self._secret,
+            calls=self.calls,
+            allow_private=self._allow_private,
+            attempts=attempts,
         )
 
 

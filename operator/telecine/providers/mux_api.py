@@ -17,6 +17,7 @@ import jwt
 from telecine.api.connection import MuxConfig
 from telecine.providers.addresses import require_public
 from telecine.providers.base import AssetChangedError, ProviderError
+from telecine.providers.calls import Calls
 from telecine.providers.limiter import RateLimiter
 from telecine.providers.mux_assets import Places
 from telecine.providers.redact import redact
@@ -36,11 +37,13 @@ class MuxApi:
         config: MuxConfig,
         secret: Mapping[str, str],
         *,
+        calls: Calls | None = None,
         allow_private: bool = True,
         attempts: int = 5,
     ) -> None:
         """`attempts` is how often a request is tried. No network is touched."""
         self.secret = secret
+        self.calls = calls or Calls()
         self.endpoint = (config.endpoint or API).rstrip("/")
         stream = (config.stream_endpoint or Places().stream).rstrip("/")
         thumbnail = config.thumbnail_endpoint or config.stream_endpoint or Places().thumbnail
@@ -66,9 +69,10 @@ class MuxApi:
             attempt += 1
             self._take_turn()
             try:
-                answer = self._http().get(
-                    f"{self.endpoint}{path}", params=dict(parameters or {}), auth=self._auth()
-                )
+                with self.calls.answering():
+                    answer = self._http().get(
+                        f"{self.endpoint}{path}", params=dict(parameters or {}), auth=self._auth()
+                    )
             except httpx2.TransportError as error:
                 if attempt >= self._attempts:
                     raise self._unreachable(error) from error
@@ -107,8 +111,10 @@ class MuxApi:
                     raise self._no_content(answer, name)
                 yield answer
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            self.calls.failed()
             raise self._unreachable(error) from error
         except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
+            self.calls.failed()
             raise self.fault("ReadInterrupted", f"{name}: {error!r}", asset_only=True) from error
 
     def token(self, playback_id: str, audience: str = "v", seconds: int = 3600) -> str | None:
@@ -151,11 +157,13 @@ class MuxApi:
     def _http(self) -> httpx2.Client:
         with self._lock:
             if self._client is None:
-                hooks = [] if self._allow_private else [_require_public]
+                hooks = self.calls.hooks()
+                if not self._allow_private:
+                    hooks["request"].append(_require_public)
                 self._client = httpx2.Client(
                     timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
                     headers={"User-Agent": "telecine", "Accept": "application/json, */*"},
-                    event_hooks={"request": hooks},
+                    event_hooks=hooks,
                     max_redirects=5,
                 )
                 # Providers are made for one check or run, and have no end of their own.

@@ -12,6 +12,7 @@ from telecine.api.connection import S3Config
 from telecine.planning.types import Asset, SideCaptions
 from telecine.providers import s3_listing
 from telecine.providers.base import AssetChangedError, ProviderError
+from telecine.providers.calls import Calls
 from telecine.providers.s3_client import S3Clients
 from telecine.providers.s3_errors import S3Errors
 from telecine.providers.streams import buffered
@@ -60,8 +61,13 @@ class S3Provider:
         if config.request_payer:
             self._common["RequestPayer"] = "requester"
         self._errors = S3Errors(config.bucket, secret or {})
+        self.calls = Calls()
         self._clients = S3Clients(
-            config, secret or {}, allow_private=allow_private, sts_endpoint=sts_endpoint
+            config,
+            secret or {},
+            self.calls,
+            allow_private=allow_private,
+            sts_endpoint=sts_endpoint,
         )
         self._attempts = attempts
 
@@ -128,7 +134,7 @@ class S3Provider:
             self._require_unchanged(asset, etag, int(answer["ContentLength"]))
 
             def read(size: int) -> bytes:
-                with self._errors.translated(asset.id):
+                with self._errors.translated(asset.id), self.calls.answering():
                     return bytes(body.read(size))
 
             yield buffered(read)

@@ -22,6 +22,8 @@ from botocore.session import Session
 
 from telecine.api.connection import S3Config
 from telecine.providers.addresses import require_public
+from telecine.providers.calls import Calls
+from telecine.providers.s3_errors import THROTTLED
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -44,12 +46,14 @@ class S3Clients:
         self,
         config: S3Config,
         secret: Mapping[str, str],
+        calls: Calls,
         *,
         allow_private: bool,
         sts_endpoint: str | None,
     ) -> None:
         self._config = config
         self._secret = secret
+        self._calls = calls
         self._allow_private = allow_private
         self._sts_endpoint = sts_endpoint or _sts_beside(config.endpoint)
         self._lock = threading.Lock()
@@ -129,7 +133,8 @@ class S3Clients:
         return made
 
     def _guard(self, client: Any) -> None:
-        """Looks at where each request goes: a name can lead elsewhere a moment later."""
+        """Counts requests, and looks where each goes: a name can lead elsewhere a moment later."""
+        self._calls.watch(client, THROTTLED)
         if not self._allow_private:
             client.meta.events.register(
                 "before-send", lambda request, **_: require_public(request.url)

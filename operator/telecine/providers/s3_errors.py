@@ -32,7 +32,7 @@ _CREDENTIALS = frozenset(
         "InvalidIdentityToken",
     }
 )
-_THROTTLED = frozenset(
+THROTTLED = frozenset(
     {
         "SlowDown",
         "Throttling",
@@ -137,7 +137,7 @@ class S3Errors:
             return self._failed("BucketNotFound", f"{self._bucket}: {text}", permanent=True)
         if code in _WRONG_REGION or status in (301, 307):
             return self._failed("WrongRegion", _with_region(text, error), permanent=True)
-        if code in _THROTTLED or status in (429, 503):
+        if code in THROTTLED or status in (429, 503):
             return self._failed("Throttled", text)
         if code == "RequestTimeTooSkewed":
             return self._failed("ClockSkewed", f"{text} Check the clocks of both sides.")

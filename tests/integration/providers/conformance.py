@@ -251,3 +251,16 @@ class NetworkedConformance(ProviderConformance):
             assert caught.value.reason == "Unreachable"
             assert not caught.value.permanent
             assert not caught.value.asset_only
+
+    def test_requests_are_counted_and_what_fails_of_them(
+        self, source: Source, unreachable: Provider
+    ) -> None:
+        source.put("a.txt", b"a")
+        source.read(source.listed()["a.txt"])
+        told = source.provider.calls.told()
+        assert told.total >= 2
+        assert (told.errors, told.throttled) == (0, 0)
+        with pytest.raises(ProviderError):
+            list(unreachable.list(""))
+        told = unreachable.calls.told()
+        assert told.errors == told.total >= 1
