@@ -14,8 +14,10 @@ import pytest
 from telecine.api.sync import RunStep
 from telecine.dev.mux import event
 from telecine.index.cascade import bury
-from telecine.index.client import WeaviateSettings
+from telecine.index.client import IndexWriteError, WeaviateSettings
+from telecine.index.documents import Documents
 from telecine.index.tombstones import Tombstones
+from telecine.workers import extract
 from telecine.workers.extract import run_extract
 from telecine.workers.sync import run_sync
 
@@ -150,6 +152,52 @@ def test_a_delete_while_it_is_extracted_does_not_come_back(mux: MuxWorld) -> Non
     run_extract(job, range(recorder.chunks), Deleting(), recorder, TOOLS)
     assert told[0]["deleted_objects"] == 1
     assert mux.indexed() == {stays}
+
+
+def test_a_worker_that_dies_over_a_deleted_film_leaves_nothing_of_it(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare()
+    gone = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    write = Documents.write
+    writes: list[int] = []
+
+    def dies(documents: Documents, batch: Any) -> None:
+        writes.append(len(batch))
+        if len(writes) == 1:
+            assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+            write(documents, batch)
+        else:
+            raise RuntimeError("the worker is killed before the film's end")
+
+    # Each document in a batch of its own, as those of a long film are.
+    monkeypatch.setattr(extract, "DOCUMENTS_AT_ONCE", 1)
+    monkeypatch.setattr(Documents, "write", dies)
+    with pytest.raises(RuntimeError):
+        run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert len(writes) == 2
+    assert mux.documents() == []
+
+
+def test_a_deleted_film_of_which_the_index_refuses_a_document_leaves_no_other(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare()
+    gone = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    write = Documents.write
+
+    def refuses(documents: Documents, batch: Any) -> None:
+        assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+        write(documents, batch[:-1])
+        raise IndexWriteError([(batch[-1].id, "too long")])
+
+    monkeypatch.setattr(Documents, "write", refuses)
+    run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert mux.documents() == []
 
 
 def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
