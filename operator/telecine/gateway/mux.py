@@ -97,7 +97,15 @@ def event(body: bytes) -> tuple[str, str]:
         raise RefusedError(400, "the payload is not valid JSON") from error
     if not isinstance(told, Mapping) or not isinstance(told.get("type"), str):
         raise RefusedError(400, "the payload is not an event of Mux: it has no type")
-    return str(told["type"]), _asset_id(told)
+    event_type, asset_id = str(told["type"]), _asset_id(told)
+    if not (_is_text(event_type) and _is_text(asset_id)):
+        raise RefusedError(400, "the payload has text that is not Unicode")
+    return event_type, asset_id
+
+
+def _is_text(told: str) -> bool:
+    """Whether it can be answered and logged: JSON can spell half of a character."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in told)
 
 
 def is_handled(event_type: str, asset_id: str) -> bool:
