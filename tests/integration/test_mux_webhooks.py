@@ -14,6 +14,8 @@ import httpx2
 import pytest
 from telecine.dev.mux import event, signature
 from telecine.index.client import WeaviateSettings
+from telecine.providers.base import ProviderError
+from telecine.providers.mux import MuxProvider
 
 from tests.integration.conftest import Cluster
 from tests.integration.mux_world import FLAGGED, WEBHOOK_SECRET, MuxWorld, make_mux_world
@@ -55,6 +57,24 @@ def test_an_asset_that_matches_no_more_is_unindexed_with_reconcile_on_sync(mux: 
     assert (answer["handled"], answer["deleted_objects"]) == (True, 1)
     assert mux.indexed() == {stays}
     assert mux.requested() is None
+
+
+def test_an_update_that_fails_after_its_answer_becomes_a_run(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING)
+    ident = mux.add()
+    answered = threading.Event()
+
+    def throttled(*_: Any) -> None:
+        answered.wait(20)
+        raise ProviderError("Throttled", "Mux asks for fewer requests")
+
+    monkeypatch.setattr(MuxProvider, "asset", throttled)
+    answer = mux.tell(UPDATED, ident)
+    answered.set()
+    assert (answer.status_code, answer.json()["handled"]) == (200, True)
+    eventually(lambda: mux.requested(), what="a run sees what the webhook could not")
 
 
 def test_without_reconcile_on_sync_the_event_is_acknowledged_and_nothing_removed(
