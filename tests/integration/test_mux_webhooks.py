@@ -123,6 +123,29 @@ def test_warn_changes_nothing(mux: MuxWorld) -> None:
     assert mux.indexed() == {ident}
 
 
+def test_a_removal_does_not_wait_behind_updates_that_wait_for_mux(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING)
+    gone = mux.add()
+    mux.run()
+    going_on = threading.Event()
+
+    def waits(*_: Any) -> None:
+        going_on.wait(30)
+        raise ProviderError("Throttled", "Mux asked for a pause")
+
+    monkeypatch.setattr(MuxProvider, "asset", waits)
+    with ThreadPoolExecutor(12) as pool:
+        told = [pool.submit(mux.tell, UPDATED, f"asset{n}") for n in range(12)]
+        try:
+            assert all(one.result().status_code == 200 for one in told)
+            assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+            assert mux.indexed() == set()
+        finally:
+            going_on.set()
+
+
 # Other events.
 
 

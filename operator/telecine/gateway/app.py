@@ -63,6 +63,8 @@ class Gateway:
         # So has what an answer must wait for: it is never behind calls that wait for their turn.
         self._first = ThreadPoolExecutor(4, "begin")
         self._workers = ThreadPoolExecutor(_THREADS, "webhook")
+        # And so have removals: an update may wait minutes for a Mux that asked for a pause.
+        self._removers = ThreadPoolExecutor(4, "remove")
         self._waiting, self._lock = 0, threading.Lock()
         self._stopping = threading.Event()
         self.ready = False
@@ -77,6 +79,7 @@ class Gateway:
         self._stopping.set()
         self._lookers.shutdown(wait=True, cancel_futures=True)
         self._first.shutdown(wait=True)
+        self._removers.shutdown(wait=True)
         self._workers.shutdown(wait=True)
         if self._resumer.is_alive():
             self._resumer.join(30.0)
@@ -123,7 +126,8 @@ class Gateway:
                 answer["deleted_objects"] = deletion.objects
             busy = self._waiting > _BUSY
             rest = self._submit(
-                self._workers, lambda: self._finish(known, event_type, asset_id, deletion, busy)
+                self._workers if deletion is None else self._removers,
+                lambda: self._finish(known, event_type, asset_id, deletion, busy),
             )
             try:
                 more = await _within(rest, until)
