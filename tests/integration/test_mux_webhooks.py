@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -14,10 +15,14 @@ import httpx2
 import pytest
 from telecine.dev.mux import event, signature
 from telecine.index.client import WeaviateSettings
+from telecine.index.ledger import Ledger
 from telecine.providers.base import ProviderError
 from telecine.providers.mux import MuxProvider
+from telecine.workers.extract import run_extract
+from telecine.workers.sync import run_sync
 
 from tests.integration.conftest import Cluster
+from tests.integration.harness import TOOLS, Free, Recorder
 from tests.integration.mux_world import FLAGGED, WEBHOOK_SECRET, MuxWorld, make_mux_world
 from tests.integration.operator_process import eventually
 
@@ -57,6 +62,28 @@ def test_an_asset_that_matches_no_more_is_unindexed_with_reconcile_on_sync(mux: 
     assert (answer["handled"], answer["deleted_objects"]) == (True, 1)
     assert mux.indexed() == {stays}
     assert mux.requested() is None
+
+
+def test_what_is_unindexed_while_its_documents_are_written_leaves_none(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING, reconcileOnSync=True)
+    ident = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    delete = Ledger.delete
+
+    def after_the_worker(ledger: Ledger, *arguments: Any, **more: Any) -> int:
+        # The documents that were there are removed, the row is not.
+        monkeypatch.undo()
+        run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+        return delete(ledger, *arguments, **more)
+
+    monkeypatch.setattr(Ledger, "delete", after_the_worker)
+    mux.tell(UPDATED, ident)
+    eventually(lambda: mux.record(ident) is None)
+    eventually(lambda: not mux.documents(), what="no documents without their object")
 
 
 def test_an_update_that_fails_after_its_answer_becomes_a_run(

@@ -133,6 +133,7 @@ class Updates:
                 or resolved.sync.drift_policy is DriftPolicy.WARN
             ):
                 return decision.action, 0
-            gone = unselect(index, resolved.tenant, resolved.owner, resolved.name, [record])
+            tenant, owner = resolved.tenant, resolved.owner
+            gone = unselect(index, tenant, owner, resolved.name, [record], busy=True)
         self._requests.ask([Target(resolved.kube_namespace, resolved.bucket_name, "Bucket")])
         return decision.action, gone
