@@ -180,10 +180,8 @@ class Gateway:
                 count = self._deletions.resume(self._directory.connections())
                 if count:
                     log.info("removals were finished that had broken off", objects=count)
-            except (
-                ApiError, httpx2.HTTPError, IndexUnavailableError, MissingReferenceError
-            ) as error:  # fmt: skip
-                log.warning("removals cannot be looked for now", error=str(error))
+            except Exception as error:  # noqa: BLE001 - this thread is the only one there is
+                log.warning("removals cannot be looked for now", error=repr(error))
             if self._stopping.wait(RESUME_SECONDS if self.ready else 5.0):
                 return
 
