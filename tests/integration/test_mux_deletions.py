@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from telecine.api.sync import RunStep
 from telecine.dev.mux import event
+from telecine.gateway.deletion import Deletion, Deletions
 from telecine.index.cascade import bury
 from telecine.index.client import IndexWriteError, WeaviateSettings
 from telecine.index.documents import Documents
@@ -23,7 +24,7 @@ from telecine.workers.sync import run_sync
 
 from tests.integration.conftest import Cluster
 from tests.integration.harness import TOOLS, Free, Recorder
-from tests.integration.mux_world import FLAGGED, MuxWorld, make_mux_world
+from tests.integration.mux_world import FLAGGED, QUICK, MuxWorld, make_mux_world
 from tests.integration.operator_process import eventually
 
 DELETED, UPDATED, READY = "video.asset.deleted", "video.asset.updated", "video.asset.ready"
@@ -204,7 +205,6 @@ def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from telecine.execution.pool import IndexPool
-    from telecine.gateway.deletion import Deletions
     from telecine.gateway.directory import Directory
     from telecine.gateway.requests import Requests
 
@@ -276,3 +276,46 @@ def test_a_large_cascade_is_answered_in_time_and_goes_on(
         assert mux.record(ident) is not None
         going_on.set()
         eventually(lambda: mux.record(ident) is None and not mux.documents())
+
+
+def test_a_removal_that_begins_too_late_for_its_answer_goes_on(
+    cluster: Cluster,
+    kube_namespace: str,
+    weaviate: WeaviateSettings,
+    short_film: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going_on = threading.Event()
+    begin = Deletions.begin
+
+    def slowly(*arguments: Any) -> Deletion:
+        going_on.wait(30)
+        return begin(*arguments)
+
+    monkeypatch.setattr(Deletions, "begin", slowly)
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film, answer_seconds=0.5) as mux,
+    ):
+        mux.declare()
+        ident = mux.add()
+        mux.run()
+        assert mux.tell(DELETED, ident).status_code == 503
+        assert mux.record(ident) is not None
+        going_on.set()
+        eventually(lambda: mux.record(ident) is None and not mux.documents())
+
+
+def test_a_weaviate_out_of_reach_is_503_and_what_can_be_removed_is(mux: MuxWorld) -> None:
+    mux.declare()
+    ident = mux.add()
+    mux.run()
+    nowhere = {"endpoint": "http://127.0.0.1:9", "grpcPort": 9}
+    mux.resources.create("Connection", "nowhere", {"provider": "weaviate", "weaviate": nowhere})
+    elsewhere = {"weaviate": {"connectionRef": {"name": "nowhere"}}, "featureExtractors": [QUICK]}
+    mux.resources.create("Namespace", "elsewhere", elsewhere)
+    bucket = {"namespaceRef": {"name": "elsewhere"}, "blobType": "video"}
+    mux.resources.create("Bucket", "away", bucket)
+    mux.sync("away", "away")
+    assert mux.tell(DELETED, ident).status_code == 503
+    eventually(lambda: mux.record(ident) is None and not mux.documents())

@@ -121,7 +121,12 @@ class Gateway:
         bound = structlog.contextvars.bound_contextvars(event=event_type, asset=asset_id)
         with bound:
             begun = self._submit(self._first, lambda: self._mux.begin(known, event_type, asset_id))
-            deletion = await _within(begun, until)
+            try:
+                deletion = await _within(begun, until)
+            except TimeoutError:
+                # Mux comes again; what could be begun by now need not wait for that.
+                begun.add_done_callback(lambda late: self._go_on(known, asset_id, late))
+                raise
             if deletion is not None:
                 answer["deleted_objects"] = deletion.objects
             busy = self._waiting > _BUSY
@@ -135,7 +140,16 @@ class Gateway:
             except TimeoutError:
                 log.info("answered before all was done")
             log.info("webhook", **answer)
+        if deletion is not None and deletion.failed is not None:
+            raise deletion.failed
         return answer
+
+    def _go_on(self, known: Known, asset_id: str, begun: Future[Deletion | None]) -> None:
+        if begun.exception() is None and (deletion := begun.result()) is not None:
+            self._submit(
+                self._removers,
+                lambda: self._finish(known, mux.DELETED, asset_id, deletion, busy=False),
+            )
 
     def _finish(
         self,
