@@ -13,15 +13,18 @@ import httpx2
 import pytest
 from telecine.api.sync import RunStep
 from telecine.dev.mux import event
+from telecine.gateway.deletion import Deletion, Deletions
 from telecine.index.cascade import bury
-from telecine.index.client import WeaviateSettings
+from telecine.index.client import IndexWriteError, WeaviateSettings
+from telecine.index.documents import Documents
 from telecine.index.tombstones import Tombstones
+from telecine.workers import extract
 from telecine.workers.extract import run_extract
 from telecine.workers.sync import run_sync
 
 from tests.integration.conftest import Cluster
 from tests.integration.harness import TOOLS, Free, Recorder
-from tests.integration.mux_world import FLAGGED, MuxWorld, make_mux_world
+from tests.integration.mux_world import FLAGGED, QUICK, MuxWorld, make_mux_world
 from tests.integration.operator_process import eventually
 
 DELETED, UPDATED, READY = "video.asset.deleted", "video.asset.updated", "video.asset.ready"
@@ -152,11 +155,56 @@ def test_a_delete_while_it_is_extracted_does_not_come_back(mux: MuxWorld) -> Non
     assert mux.indexed() == {stays}
 
 
+def test_a_worker_that_dies_over_a_deleted_film_leaves_nothing_of_it(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare()
+    gone = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    write = Documents.write
+    writes: list[int] = []
+
+    def dies(documents: Documents, batch: Any) -> None:
+        writes.append(len(batch))
+        if len(writes) == 1:
+            assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+            write(documents, batch)
+        else:
+            raise RuntimeError("the worker is killed before the film's end")
+
+    # Each document in a batch of its own, as those of a long film are.
+    monkeypatch.setattr(extract, "DOCUMENTS_AT_ONCE", 1)
+    monkeypatch.setattr(Documents, "write", dies)
+    with pytest.raises(RuntimeError):
+        run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert len(writes) == 2
+    assert mux.documents() == []
+
+
+def test_a_deleted_film_of_which_the_index_refuses_a_document_leaves_no_other(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare()
+    gone = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    write = Documents.write
+
+    def refuses(documents: Documents, batch: Any) -> None:
+        assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+        write(documents, batch[:-1])
+        raise IndexWriteError([(batch[-1].id, "too long")])
+
+    monkeypatch.setattr(Documents, "write", refuses)
+    run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+    assert mux.documents() == []
+
+
 def test_what_a_dead_gateway_had_begun_is_finished_by_the_next(
     mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from telecine.execution.pool import IndexPool
-    from telecine.gateway.deletion import Deletions
     from telecine.gateway.directory import Directory
     from telecine.gateway.metrics import GatewayMetrics
     from telecine.gateway.requests import Requests
@@ -229,3 +277,46 @@ def test_a_large_cascade_is_answered_in_time_and_goes_on(
         assert mux.record(ident) is not None
         going_on.set()
         eventually(lambda: mux.record(ident) is None and not mux.documents())
+
+
+def test_a_removal_that_begins_too_late_for_its_answer_goes_on(
+    cluster: Cluster,
+    kube_namespace: str,
+    weaviate: WeaviateSettings,
+    short_film: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going_on = threading.Event()
+    begin = Deletions.begin
+
+    def slowly(*arguments: Any) -> Deletion:
+        going_on.wait(30)
+        return begin(*arguments)
+
+    monkeypatch.setattr(Deletions, "begin", slowly)
+    with (
+        cluster.client() as client,
+        make_mux_world(client, kube_namespace, weaviate, short_film, answer_seconds=0.5) as mux,
+    ):
+        mux.declare()
+        ident = mux.add()
+        mux.run()
+        assert mux.tell(DELETED, ident).status_code == 503
+        assert mux.record(ident) is not None
+        going_on.set()
+        eventually(lambda: mux.record(ident) is None and not mux.documents())
+
+
+def test_a_weaviate_out_of_reach_is_503_and_what_can_be_removed_is(mux: MuxWorld) -> None:
+    mux.declare()
+    ident = mux.add()
+    mux.run()
+    nowhere = {"endpoint": "http://127.0.0.1:9", "grpcPort": 9}
+    mux.resources.create("Connection", "nowhere", {"provider": "weaviate", "weaviate": nowhere})
+    elsewhere = {"weaviate": {"connectionRef": {"name": "nowhere"}}, "featureExtractors": [QUICK]}
+    mux.resources.create("Namespace", "elsewhere", elsewhere)
+    bucket = {"namespaceRef": {"name": "elsewhere"}, "blobType": "video"}
+    mux.resources.create("Bucket", "away", bucket)
+    mux.sync("away", "away")
+    assert mux.tell(DELETED, ident).status_code == 503
+    eventually(lambda: mux.record(ident) is None and not mux.documents())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -14,8 +15,14 @@ import httpx2
 import pytest
 from telecine.dev.mux import event, signature
 from telecine.index.client import WeaviateSettings
+from telecine.index.ledger import Ledger
+from telecine.providers.base import ProviderError
+from telecine.providers.mux import MuxProvider
+from telecine.workers.extract import run_extract
+from telecine.workers.sync import run_sync
 
 from tests.integration.conftest import Cluster
+from tests.integration.harness import TOOLS, Free, Recorder
 from tests.integration.mux_world import FLAGGED, WEBHOOK_SECRET, MuxWorld, make_mux_world
 from tests.integration.operator_process import eventually
 
@@ -55,6 +62,46 @@ def test_an_asset_that_matches_no_more_is_unindexed_with_reconcile_on_sync(mux: 
     assert (answer["handled"], answer["deleted_objects"]) == (True, 1)
     assert mux.indexed() == {stays}
     assert mux.requested() is None
+
+
+def test_what_is_unindexed_while_its_documents_are_written_leaves_none(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING, reconcileOnSync=True)
+    ident = mux.add()
+    job, recorder = mux.job(), Recorder()
+    run_sync(job, Free(), recorder, contextlib.nullcontext)
+    mux.library.update(ident, passthrough="vi:0", notify=False)
+    delete = Ledger.delete
+
+    def after_the_worker(ledger: Ledger, *arguments: Any, **more: Any) -> int:
+        # The documents that were there are removed, the row is not.
+        monkeypatch.undo()
+        run_extract(job, range(recorder.chunks), Free(), recorder, TOOLS)
+        return delete(ledger, *arguments, **more)
+
+    monkeypatch.setattr(Ledger, "delete", after_the_worker)
+    mux.tell(UPDATED, ident)
+    eventually(lambda: mux.record(ident) is None)
+    eventually(lambda: not mux.documents(), what="no documents without their object")
+
+
+def test_an_update_that_fails_after_its_answer_becomes_a_run(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING)
+    ident = mux.add()
+    answered = threading.Event()
+
+    def throttled(*_: Any) -> None:
+        answered.wait(20)
+        raise ProviderError("Throttled", "Mux asks for fewer requests")
+
+    monkeypatch.setattr(MuxProvider, "asset", throttled)
+    answer = mux.tell(UPDATED, ident)
+    answered.set()
+    assert (answer.status_code, answer.json()["handled"]) == (200, True)
+    eventually(lambda: mux.requested(), what="a run sees what the webhook could not")
 
 
 def test_without_reconcile_on_sync_the_event_is_acknowledged_and_nothing_removed(
@@ -101,6 +148,29 @@ def test_warn_changes_nothing(mux: MuxWorld) -> None:
     mux.library.update(ident, passthrough="vi:0", notify=False)
     assert mux.tell(UPDATED, ident).json()["deleted_objects"] == 0
     assert mux.indexed() == {ident}
+
+
+def test_a_removal_does_not_wait_behind_updates_that_wait_for_mux(
+    mux: MuxWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mux.declare(**MATCHING)
+    gone = mux.add()
+    mux.run()
+    going_on = threading.Event()
+
+    def waits(*_: Any) -> None:
+        going_on.wait(30)
+        raise ProviderError("Throttled", "Mux asked for a pause")
+
+    monkeypatch.setattr(MuxProvider, "asset", waits)
+    with ThreadPoolExecutor(12) as pool:
+        told = [pool.submit(mux.tell, UPDATED, f"asset{n}") for n in range(12)]
+        try:
+            assert all(one.result().status_code == 200 for one in told)
+            assert mux.tell(DELETED, gone).json()["deleted_objects"] == 1
+            assert mux.indexed() == set()
+        finally:
+            going_on.set()
 
 
 # Other events.

@@ -79,7 +79,15 @@ def test_what_is_older_or_younger_than_the_tolerance_is_refused(
         require_recent(made, TIME + sign * off, 300)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'"x"', b"{}", b'{"type": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"1", b'"x"', b"{}", b'{"type": 1}', b"\xff"),
+        # Half of a character can be neither answered nor logged.
+        rb'{"type": "\ud800"}',
+        rb'{"type": "video.asset.deleted", "data": {"id": "\ud800"}}',
+    ],
+)
 def test_a_payload_that_is_no_event_is_400(body: bytes) -> None:
     with pytest.raises(RefusedError) as caught:
         event(body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +79,32 @@ def test_times_of_another_boot_hold_nobody_up(tmp_path: Path) -> None:
     made(tmp_path, clock).pause(50)
     clock.now = -90_000.0
     assert made(tmp_path, clock).wait() == 0
+
+
+def test_an_early_reboot_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    clock.now = 1800.0
+    made(tmp_path, clock).wait()
+    made(tmp_path, clock).pause(50)
+    monkeypatch.setattr("telecine.providers.limiter._boot", lambda: b"another!")
+    clock.now = 20.0
+    assert made(tmp_path, clock).wait() == 0
+    made(tmp_path, clock).pause(7)
+    assert made(tmp_path, clock).wait() == pytest.approx(7)
+
+
+def test_on_a_full_disk_it_holds_within_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    clock = Clock()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        made(tmp_path, clock, burst=1).wait()
+        assert made(tmp_path, clock, burst=1).wait() == pytest.approx(0.2)
+    assert made(tmp_path, clock, burst=1).wait() == pytest.approx(0.2), "and goes on from there"
 
 
 def test_without_a_directory_it_holds_within_the_process(tmp_path: Path) -> None:

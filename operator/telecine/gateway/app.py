@@ -65,6 +65,8 @@ class Gateway:
         # So has what an answer must wait for: it is never behind calls that wait for their turn.
         self._first = ThreadPoolExecutor(4, "begin")
         self._workers = ThreadPoolExecutor(_THREADS, "webhook")
+        # And so have removals: an update may wait minutes for a Mux that asked for a pause.
+        self._removers = ThreadPoolExecutor(4, "remove")
         self._waiting, self._lock = 0, threading.Lock()
         self._stopping = threading.Event()
         self.ready = False
@@ -79,6 +81,7 @@ class Gateway:
         self._stopping.set()
         self._lookers.shutdown(wait=True, cancel_futures=True)
         self._first.shutdown(wait=True)
+        self._removers.shutdown(wait=True)
         self._workers.shutdown(wait=True)
         if self._resumer.is_alive():
             self._resumer.join(30.0)
@@ -123,13 +126,19 @@ class Gateway:
         bound = structlog.contextvars.bound_contextvars(event=event_type, asset=asset_id)
         with bound:
             begun = self._submit(self._first, lambda: self._mux.begin(known, event_type, asset_id))
-            deletion = await _within(begun, until)
+            try:
+                deletion = await _within(begun, until)
+            except TimeoutError:
+                # Mux comes again; what could be begun by now need not wait for that.
+                begun.add_done_callback(lambda late: self._go_on(known, asset_id, late))
+                raise
             if deletion is not None:
                 answer["deleted_objects"] = deletion.objects
                 self.metrics.cascade_queued(1)
             busy = self._waiting > _BUSY
             rest = self._submit(
-                self._workers, lambda: self._finish(known, event_type, asset_id, deletion, busy)
+                self._workers if deletion is None else self._removers,
+                lambda: self._finish(known, event_type, asset_id, deletion, busy),
             )
             try:
                 more = await _within(rest, until)
@@ -137,7 +146,16 @@ class Gateway:
             except TimeoutError:
                 log.info("answered before all was done")
             log.info("webhook", **answer)
+        if deletion is not None and deletion.failed is not None:
+            raise deletion.failed
         return answer
+
+    def _go_on(self, known: Known, asset_id: str, begun: Future[Deletion | None]) -> None:
+        if begun.exception() is None and (deletion := begun.result()) is not None:
+            self._submit(
+                self._removers,
+                lambda: self._finish(known, mux.DELETED, asset_id, deletion, busy=False),
+            )
 
     def _finish(
         self,
@@ -190,10 +208,8 @@ class Gateway:
                 count = self._deletions.resume(self._directory.connections())
                 if count:
                     log.info("removals were finished that had broken off", objects=count)
-            except (
-                ApiError, httpx2.HTTPError, IndexUnavailableError, MissingReferenceError
-            ) as error:  # fmt: skip
-                log.warning("removals cannot be looked for now", error=str(error))
+            except Exception as error:  # noqa: BLE001 - this thread is the only one there is
+                log.warning("removals cannot be looked for now", error=repr(error))
             if self._stopping.wait(RESUME_SECONDS if self.ready else 5.0):
                 return
 

@@ -7,11 +7,13 @@ webhook's answer waits for. Then the removal, which is repeated from the tombsto
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import structlog
 from lightkube import Client
+from pydantic import ValidationError
 
 from telecine.api.namespace import NamespaceState
 from telecine.api.sync import DriftPolicy, SyncSpec
@@ -27,7 +29,7 @@ from telecine.gateway.directory import Known
 from telecine.gateway.metrics import GatewayMetrics
 from telecine.gateway.requests import Requests, Target
 from telecine.index.cascade import bury
-from telecine.index.client import IndexAbsentError, WeaviateSettings
+from telecine.index.client import IndexAbsentError, IndexUnavailableError, WeaviateSettings
 from telecine.index.tombstones import Tombstone, Tombstones
 from telecine.planning.identity import object_id, owner_id
 from telecine.settings import Settings
@@ -56,6 +58,17 @@ class Deletion:
     tombstones: list[tuple[Place, Tombstone]]
     objects: int
     """How many there were when it began."""
+    failed: IndexUnavailableError | None = None
+    """Why it could not begin everywhere."""
+
+
+class _Feed(NamedTuple):
+    """What a Sync means for a deletion."""
+
+    name: str
+    bucket: str | None
+    connection: str | None
+    keeps: bool
 
 
 class Deletions:
@@ -87,7 +100,7 @@ class Deletions:
             name, reference = body["metadata"]["name"], body["spec"]["namespaceRef"]["name"]
             try:
                 found = namespace_from(lookup, kube_namespace, reference, self._settings)
-            except MissingReferenceError as error:
+            except (MissingReferenceError, ValidationError) as error:
                 log.info("a Bucket has no index", bucket=name, why=str(error))
                 continue
             if found.spec.state is not NamespaceState.ACTIVE:
@@ -98,45 +111,53 @@ class Deletions:
             yield Place(kube_namespace, name, found.tenant, owner, found.weaviate)
 
     def begin(self, known: Known, asset_id: str) -> Deletion:
-        """Leaves tombstones; durable when it returns."""
-        syncs = {
-            body["metadata"]["name"]: SyncSpec.model_validate(body["spec"])
-            for body in list_all(self._client, "Sync", known.kube_namespace)
-        }
+        """Leaves tombstones; durable when it returns, but for what `failed` tells of."""
+        feeds = [_feed(body) for body in list_all(self._client, "Sync", known.kube_namespace)]
         found: list[tuple[Place, Tombstone]] = []
-        objects = 0
+        failed: IndexUnavailableError | None = None
         for place in self.places(known.kube_namespace):
-            ident = object_id(known.kube_namespace, place.bucket, known.name, asset_id)
-            feeding = {
-                name
-                for name, sync in syncs.items()
-                if (sync.bucket_ref.name, sync.connection_ref.name) == (place.bucket, known.name)
-            }
-            with self._pool.use(place.weaviate) as index:
-                ledger = index.ledger(place.tenant)
-                try:
-                    record = ledger.get([ident]).get(ident)
-                    selecting = feeding if record is None else feeding & set(record.syncs)
-                    if record is None and not feeding:
-                        continue
-                    if keepers := [name for name in selecting if keeps(syncs[name])]:
-                        log.info("an object is kept", bucket=place.bucket, by=keepers)
-                        continue
-                    tombstone = Tombstone(
-                        ident, place.kube_namespace, place.bucket, known.name, asset_id, place.owner
-                    )
-                    Tombstones(ledger).write([replace(tombstone, finished=record is None)])
-                    if record is None:
-                        # Whoever inserts from now on finds the tombstone; who was faster is here.
-                        record = ledger.get([ident]).get(ident)
-                        if record is None:
-                            continue
-                        Tombstones(ledger).write([tombstone])
-                except IndexAbsentError:
-                    continue  # nothing was ever written there
-            objects += 1
-            found.append((place, tombstone))
-        return Deletion(found, objects)
+            feeding = [f for f in feeds if (f.bucket, f.connection) == (place.bucket, known.name)]
+            try:
+                tombstone = self._mark(place, known, asset_id, feeding)
+            except IndexUnavailableError as error:
+                # One Weaviate out of reach is no reason to keep the object in the others.
+                failed = error
+                continue
+            if tombstone is not None:
+                found.append((place, tombstone))
+        return Deletion(found, len(found), failed)
+
+    def _mark(
+        self, place: Place, known: Known, asset_id: str, feeding: list[_Feed]
+    ) -> Tombstone | None:
+        """Leaves a tombstone where one is due; gives it where there is an object to remove."""
+        ident = object_id(known.kube_namespace, place.bucket, known.name, asset_id)
+        with self._pool.use(place.weaviate) as index:
+            ledger = index.ledger(place.tenant)
+            try:
+                record = ledger.get([ident]).get(ident)
+                if record is None and not feeding:
+                    return None
+                keepers = [
+                    f.name
+                    for f in feeding
+                    if f.keeps and (record is None or f.name in record.syncs)
+                ]
+                if keepers:
+                    log.info("an object is kept", bucket=place.bucket, by=keepers)
+                    return None
+                tombstone = Tombstone(
+                    ident, place.kube_namespace, place.bucket, known.name, asset_id, place.owner
+                )
+                Tombstones(ledger).write([replace(tombstone, finished=record is None)])
+                if record is None:
+                    # Whoever inserts from now on finds the tombstone; who was faster is here.
+                    if not ledger.get([ident]):
+                        return None
+                    Tombstones(ledger).write([tombstone])
+            except IndexAbsentError:
+                return None  # nothing was ever written there
+        return tombstone
 
     def finish(self, deletion: Deletion) -> None:
         """Removes objects and documents, and notes that it is done."""
@@ -150,23 +171,39 @@ class Deletions:
         `older_than` seconds, so that nobody does at the same time what another is doing. Returns
         how many were finished.
         """
-        count, now = 0, time.time()
+        count, before = 0, time.time() - older_than
         for kube_namespace in sorted({one.kube_namespace for one in known}):
-            places = {place.bucket: place for place in self.places(kube_namespace)}
-            for place in {place.tenant: place for place in places.values()}.values():
-                with self._pool.use(place.weaviate) as index:
-                    tombstones = Tombstones(index.ledger(place.tenant))
-                    try:
-                        waiting = [t for t in tombstones.all() if not t.finished]
-                        tombstones.forget(now - REMEMBERED_SECONDS)
-                    except IndexAbsentError:
-                        continue
-                for tombstone in waiting:
-                    mine = places.get(tombstone.bucket)
-                    if mine is not None and tombstone.at < now - older_than:
-                        with self._metrics.cascade():
-                            self._bury(mine, [tombstone])
-                        count += 1
+            tenants: dict[tuple[WeaviateSettings, str], dict[str, Place]] = {}
+            for place in self.places(kube_namespace):
+                # By owner: others may share the tenant, and have Buckets of the same name.
+                tenants.setdefault((place.weaviate, place.tenant), {})[place.owner] = place
+            for places in tenants.values():
+                try:
+                    count += self._resume(places, before)
+                except IndexAbsentError:
+                    continue
+                except IndexUnavailableError as error:
+                    log.warning(
+                        "removals cannot be finished now",
+                        namespace=kube_namespace,
+                        error=str(error),
+                    )
+        return count
+
+    def _resume(self, places: Mapping[str, Place], before: float) -> int:
+        """The part of `resume` in one tenant, for the Buckets of these owners."""
+        one = next(iter(places.values()))
+        with self._pool.use(one.weaviate) as index:
+            tombstones = Tombstones(index.ledger(one.tenant))
+            waiting = [t for t in tombstones.all() if not t.finished]
+            tombstones.forget(time.time() - REMEMBERED_SECONDS)
+        count = 0
+        for tombstone in waiting:
+            mine = places.get(tombstone.owner)
+            if mine is not None and tombstone.at < before:
+                with self._metrics.cascade():
+                    self._bury(mine, [tombstone])
+                count += 1
         return count
 
     def _bury(self, place: Place, tombstones: list[Tombstone]) -> None:
@@ -176,6 +213,22 @@ class Deletions:
             Tombstones(index.ledger(place.tenant)).finish(ids)
         if gone:
             self._requests.ask([Target(place.kube_namespace, place.bucket, "Bucket")])
+
+
+def _feed(body: Mapping[str, Any]) -> _Feed:
+    name, spec = body["metadata"]["name"], body["spec"]
+    try:
+        sync = SyncSpec.model_validate(spec)
+    except ValidationError as error:
+        # One that an older version took must not cost the others their webhooks. What it says of
+        # pruning is not known: what it selects is left to its next run.
+        log.warning("a Sync cannot be read", sync=name, error=str(error))
+        bucket, connection = (
+            reference.get("name") if isinstance(reference, Mapping) else None
+            for reference in (spec.get("bucketRef"), spec.get("connectionRef"))
+        )
+        return _Feed(name, bucket, connection, keeps=True)
+    return _Feed(name, sync.bucket_ref.name, sync.connection_ref.name, keeps(sync))
 
 
 def keeps(sync: SyncSpec) -> bool:

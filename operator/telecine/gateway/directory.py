@@ -97,7 +97,7 @@ class Directory:
             return held.values
 
     def _list(self) -> None:
-        self._known = {}
+        found: dict[str, Known] = {}
         for body in list_all(self._client, "Connection", self._where):
             metadata = body["metadata"]
             namespace, name = metadata["namespace"], metadata["name"]
@@ -107,5 +107,7 @@ class Directory:
                 # One that an older version took must not cost the others their webhooks.
                 log.warning("a Connection cannot be read", connection=name, error=str(error))
                 continue
-            self._known[connection_id(namespace, name)] = Known(namespace, name, spec)
+            found[connection_id(namespace, name)] = Known(namespace, name, spec)
+        # Only when it came to its end: until then what was known still holds.
+        self._known = found
         self._listed = self._clock()

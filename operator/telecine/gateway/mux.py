@@ -11,6 +11,8 @@ from telecine.gateway.deletion import Deletion, Deletions
 from telecine.gateway.directory import Directory, Known
 from telecine.gateway.signatures import Signature, SignatureError, holds
 from telecine.gateway.updates import Updates
+from telecine.index.client import IndexUnavailableError
+from telecine.providers.base import ProviderError
 
 DELETED, UPDATED, READY = "video.asset.deleted", "video.asset.updated", "video.asset.ready"
 #: Both families of events about static renditions, of the older and of today's API.
@@ -90,7 +92,7 @@ class MuxWebhooks:
         """The rest, which may outlast the answer; returns what the answer adds where it does not.
 
         When the gateway is `busy`, an update is left to a run, which sees all of them by one
-        listing.
+        listing; so is one that fails and may succeed later.
 
         Raises IndexUnavailableError and ProviderError as well.
         """
@@ -99,7 +101,13 @@ class MuxWebhooks:
             return {}
         if event_type == UPDATED and not busy:
             secret = self._directory.secret(known)
-            update = self._updates.apply(known, secret, asset_id)
+            try:
+                update = self._updates.apply(known, secret, asset_id)
+            except (ProviderError, IndexUnavailableError) as error:
+                # The answer may be given already, and then Mux does not come again.
+                if not error.permanent:
+                    self._updates.request(known, asset_id)
+                raise
             return {"deleted_objects": update.unindexed, "requested_runs": update.requested}
         return {"requested_runs": self._updates.request(known, asset_id)}
 
@@ -116,7 +124,15 @@ def event(body: bytes) -> tuple[str, str]:
         raise RefusedError(400, "the payload is not valid JSON") from error
     if not isinstance(told, Mapping) or not isinstance(told.get("type"), str):
         raise RefusedError(400, "the payload is not an event of Mux: it has no type")
-    return str(told["type"]), _asset_id(told)
+    event_type, asset_id = str(told["type"]), _asset_id(told)
+    if not (_is_text(event_type) and _is_text(asset_id)):
+        raise RefusedError(400, "the payload has text that is not Unicode")
+    return event_type, asset_id
+
+
+def _is_text(told: str) -> bool:
+    """Whether it can be answered and logged: JSON can spell half of a character."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in told)
 
 
 def is_handled(event_type: str, asset_id: str) -> bool:

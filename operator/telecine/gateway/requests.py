@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import httpx2
 import structlog
 from lightkube import ApiError, Client
 
@@ -97,7 +96,8 @@ class Requests:
             if error.status.code == 404:
                 return
             self._again(target, error)
-        except httpx2.HTTPError as error:
+        except Exception as error:  # noqa: BLE001 - this thread is the only one there is
+            # lightkube raises KeyError for an answer without a content type, of a proxy perhaps.
             self._again(target, error)
 
     def _again(self, target: Target, error: Exception) -> None:

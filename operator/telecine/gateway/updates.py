@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 from lightkube import Client
+from pydantic import ValidationError
 
 from telecine.api.sync import DriftPolicy, SyncMode, SyncSpec
 from telecine.execution.metrics import Source, SourceCounters
@@ -95,7 +96,7 @@ class Updates:
                 resolved = resolve_from(
                     cluster_lookup(self._client), known.kube_namespace, name, self._settings
                 )
-            except MissingReferenceError as error:
+            except (MissingReferenceError, ValidationError) as error:
                 log.info("a Sync cannot be judged by", sync=name, why=str(error))
                 continue
             action, gone = self._judge(resolved, asset)
@@ -107,7 +108,13 @@ class Updates:
 
     def _syncs(self, known: Known, asset_id: str) -> Iterator[tuple[str, SyncSpec]]:
         for body in list_all(self._client, "Sync", known.kube_namespace):
-            sync = SyncSpec.model_validate(body["spec"])
+            try:
+                sync = SyncSpec.model_validate(body["spec"])
+            except ValidationError as error:
+                log.warning(
+                    "a Sync cannot be read", sync=body["metadata"]["name"], error=str(error)
+                )
+                continue
             if (
                 sync.connection_ref.name == known.name
                 and not sync.suspend
@@ -142,6 +149,7 @@ class Updates:
                 or resolved.sync.drift_policy is DriftPolicy.WARN
             ):
                 return decision.action, 0
-            gone = unselect(index, resolved.tenant, resolved.owner, resolved.name, [record])
+            tenant, owner = resolved.tenant, resolved.owner
+            gone = unselect(index, tenant, owner, resolved.name, [record], busy=True)
         self._requests.ask([Target(resolved.kube_namespace, resolved.bucket_name, "Bucket")])
         return decision.action, gone

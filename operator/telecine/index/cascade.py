@@ -40,9 +40,18 @@ def bury(index: Index, tenant: str, owner: str, ids: Iterable[UUID]) -> int:
 
 
 def unselect(
-    index: Index, tenant: str, owner: str, sync: str, records: Iterable[ObjectRecord]
+    index: Index,
+    tenant: str,
+    owner: str,
+    sync: str,
+    records: Iterable[ObjectRecord],
+    *,
+    busy: bool = False,
 ) -> int:
-    """Ends a Sync's selection of objects; those that no Sync selects any more are unindexed."""
+    """Ends a Sync's selection of objects; those that no Sync selects any more are unindexed.
+
+    `busy`: a worker may be writing documents of them meanwhile.
+    """
     going: list[UUID] = []
     staying: dict[UUID, Mapping[str, Any]] = {}
     for record in records:
@@ -53,7 +62,7 @@ def unselect(
             going.append(record.id)
     if staying:
         index.ledger(tenant).patch(staying)
-    return unindex(index, tenant, owner, going)
+    return (bury if busy else unindex)(index, tenant, owner, going)
 
 
 def unindex_sync(

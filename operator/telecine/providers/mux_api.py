@@ -73,7 +73,7 @@ class MuxApi:
                     answer = self._http().get(
                         f"{self.endpoint}{path}", params=dict(parameters or {}), auth=self._auth()
                     )
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 if attempt >= self._attempts:
                     raise self._unreachable(error) from error
                 time.sleep(_pause(attempt))
@@ -113,7 +113,7 @@ class MuxApi:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             self.calls.failed()
             raise self._unreachable(error) from error
-        except (httpx2.TransportError, httpx2.TooManyRedirects) as error:
+        except httpx2.RequestError as error:
             self.calls.failed()
             raise self.fault("ReadInterrupted", f"{name}: {error!r}", asset_only=True) from error
 

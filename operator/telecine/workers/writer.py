@@ -135,12 +135,22 @@ class Writer:
         for finished in done:
             if finished.record.replace:
                 self._remove_others(finished.record, finished.content_hash)
-        absent = self.ledger.patch({f.record.id: completed(f) for f in done})
-        for gone in absent:
-            self._remove_all(gone)
-        self.objects += len(done) - len(absent)
         failed = [f for f in batch.finished if f.record.id in self.refused]
-        self.ledger.patch({f.record.id: self._refusal(f) for f in failed})
+        changes = {f.record.id: completed(f) for f in done}
+        absent = self.ledger.patch(changes | {f.record.id: self._refusal(f) for f in failed})
+        self.objects += len(changes.keys() - absent)
+        for gone in absent | self._unindexed(batch):
+            self._remove_all(gone)
+
+    def _unindexed(self, batch: Batch) -> set[UUID]:
+        """The objects, of those that have more documents to come, whose rows are gone.
+
+        Not only at an object's end: a worker that dies before it would leave what it wrote of an
+        object that nothing reads again. Asked after the writing: whoever unindexes removes the
+        row, and looks for documents once more after that.
+        """
+        open_ones = {d.object_id for d in batch.documents} - {f.record.id for f in batch.finished}
+        return open_ones - self.ledger.get(list(open_ones)).keys() if open_ones else set()
 
     def _write_documents(self, documents: list[StoredDocument]) -> dict[UUID, str]:
         refused: dict[UUID, str] = {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +269,38 @@ def test_an_answer_that_cannot_be_understood_never_counts_as_the_end(
         list(made.list(""))
     if isinstance(answer, dict):
         assert getattr(caught.value, "reason", "") == "SourceUnreadable"
+
+
+def test_a_body_that_cannot_be_unpacked_is_a_fault_of_its_asset_alone() -> None:
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", "8")
+            self.end_headers()
+            self.wfile.write(b"not gzip")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        told = {"endpoint": url, "streamEndpoint": url}
+        made = MuxProvider(MuxConfig.model_validate(told), attempts=2)
+        metadata = {"playback_id": "p", "static_rendition": "low.mp4"}
+        asset = Asset("a", "a.mp4", 8, 0.0, "", "", metadata=metadata)
+        try:
+            with pytest.raises(ProviderError) as caught:
+                listed(made)
+            assert not caught.value.asset_only
+            with pytest.raises(ProviderError) as caught:
+                read(made, asset)
+            assert caught.value.asset_only
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_429_is_waited_for_as_long_as_it_says(server: MuxServer, library: MuxLibrary) -> None:
