@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e lint format generate bench \
+.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e e2e lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -60,6 +60,9 @@ generate: setup ## Write crds/ and those of the chart from the models
 
 test-e2e: setup binaries ## The operator's stories from start to end, and kill -9 at each step of a run
 	@$(BIN)/pytest tests/e2e $(ARGS)
+
+e2e: setup ## The chart on a real node (root, containerd), or on TELECINE_E2E_KUBECONFIG; not part of `test`
+	@$(BIN)/pytest tests/cluster -s $(ARGS)
 
 bench: setup binaries ## Benchmarks against the plain libraries
 	@$(BIN)/pytest tests/benchmarks -s $(ARGS)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -17,7 +18,7 @@ TEXTS = ROOT / "examples" / "quickstart" / "texts" / "bucket"
 
 def telecine(site: Site, *line: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "telecine.cli", *line],
+        [str(Path(sys.executable).with_name("telecine")), *line],
         env={**os.environ, **site.variables()},
         capture_output=True,
         text=True,

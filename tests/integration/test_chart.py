@@ -93,8 +93,8 @@ def test_its_crds_are_those_of_the_models_and_are_kept(helm: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        ("operater.maxWorkers=2", "operater"),
-        ("operator.maxWorkers=0", "maxWorkers"),
+        ("operater.replicas=2", "operater"),
+        ("workers.maxProcesses=0", "maxProcesses"),
         ("weaviate.endpoint=weaviate:80", "endpoint"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("operator.settings.ASSET_ATTEMPTS=3", "ASSET_ATTEMPTS"),
@@ -211,6 +211,15 @@ OPERATOR = {
     ("", "events", "create"),
     *(("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update", "patch")),
 }  # fmt: skip
+JOBS = {
+    *(("batch", "jobs", verb) for verb in ("get", "list", "create", "delete")),
+    ("", "pods", "list"), ("", "namespaces", "get"),
+    ("", "serviceaccounts", "create"), ("", "serviceaccounts", "patch"),
+    *(
+        ("rbac.authorization.k8s.io", kind, verb)
+        for kind in ("roles", "rolebindings") for verb in ("create", "patch")
+    ),
+}  # fmt: skip
 CLUSTER_WIDE = {
     (group, resource, verb)
     for group, resource in (
@@ -241,15 +250,37 @@ def allowed(role: Body) -> set[tuple[str, str, str]]:
 
 def test_the_accounts_may_do_this_and_no_more(helm: Path) -> None:
     everywhere, one = rendered(helm), rendered(helm, "watchNamespace=media")
-    assert allowed(of(everywhere, "ClusterRole", "operator")) == OPERATOR | CLUSTER_WIDE
+    assert allowed(of(everywhere, "ClusterRole", "operator")) == OPERATOR | JOBS | CLUSTER_WIDE
     assert allowed(of(everywhere, "ClusterRole", "gateway")) == GATEWAY
-    assert allowed(of(one, "Role", "operator")) == OPERATOR
+    assert allowed(of(one, "Role", "operator")) == OPERATOR | JOBS
     assert allowed(of(one, "Role", "gateway")) == GATEWAY
     kinds = {body["kind"] for body in one}
     assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
     assert all(
         of(one, "Role", c)["metadata"]["namespace"] == "media" for c in ("operator", "gateway")
     )
+
+
+def test_without_jobs_the_operator_needs_no_rights_for_them(helm: Path) -> None:
+    bodies = rendered(helm, "workers.executor=process")
+    assert allowed(of(bodies, "ClusterRole", "operator")) == OPERATOR | CLUSTER_WIDE
+    pod = of(bodies, "Deployment", "operator")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"].startswith("telecine-worker:")
+    assert {"name": "TELECINE_EXECUTOR", "value": "process"} in container["env"]
+
+
+def test_the_key_of_weaviate_is_read_and_lent_where_it_is_and_nowhere_else(helm: Path) -> None:
+    bodies = rendered(helm, "watchNamespace=media", "weaviate.secret=ops/key")
+    for component in ("operator", "gateway"):
+        role = of(bodies, "Role", f"{component}-key")
+        assert role["metadata"]["namespace"] == "ops"
+        secrets = [rule for rule in role["rules"] if rule["resources"] == ["secrets"]]
+        assert [rule["resourceNames"] for rule in secrets] == [["key"]]
+        assert [rule["verbs"] for rule in secrets] == [["get"]]
+    everywhere = rendered(helm, "weaviate.secret=ops/key")
+    (rule,) = of(everywhere, "Role", "operator-key")["rules"]
+    assert (rule["resources"], rule["verbs"]) == (["rolebindings"], ["list", "delete"])
 
 
 def kubeconfig(cluster: Cluster, account: str, namespace: str, path: Path) -> Path:

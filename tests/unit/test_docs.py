@@ -128,7 +128,8 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = dict(re.findall(r"^\| `(TELECINE_[A-Z_]+)` \| ([^|]+) \|", readme, re.MULTILINE))
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default in (None, "") else f"`{str(field.default).lower()}`"
+        value = field.get_default(call_default_factory=True)
+        default = "none" if value in (None, "", []) else f"`{str(value).lower()}`"
         assert rows.pop(f"TELECINE_{name.upper()}").strip() == default, name
     assert set(rows) <= {"TELECINE_CACHE"}
 

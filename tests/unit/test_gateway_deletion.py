@@ -14,6 +14,7 @@ from telecine.api.connection import ConnectionSpec
 from telecine.gateway import deletion
 from telecine.gateway.deletion import Deletions
 from telecine.gateway.directory import Known
+from telecine.gateway.metrics import GatewayMetrics
 from telecine.index.client import IndexUnavailableError, WeaviateSettings
 from telecine.index.tombstones import Tombstones
 from telecine.planning.identity import object_id, owner_id, tombstone_range
@@ -58,7 +59,7 @@ class World:
         self.ledgers: dict[tuple[str, str], Rows] = {}
         self.away: set[str] = set()
         everything: Any = self
-        self.deletions = Deletions(everything, everything, Settings(), everything)
+        self.deletions = Deletions(everything, everything, Settings(), everything, GatewayMetrics())
 
     def make(self, kind: str, name: str, spec: dict[str, Any], namespace: str = "media") -> None:
         metadata = {"name": name, "namespace": namespace}
