@@ -62,7 +62,7 @@ test-e2e: setup binaries ## The operator's stories from start to end, and kill -
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
 e2e: setup ## The chart on a real node (root, containerd), or on TELECINE_E2E_KUBECONFIG; not part of `test`
-	@$(BIN)/pytest tests/cluster -s $(ARGS)
+	@$(BIN)/pytest tests/cluster -s -o timeout_func_only=true $(ARGS)
 
 bench: setup binaries ## Benchmarks against the plain libraries
 	@$(BIN)/pytest tests/benchmarks -s $(ARGS)
