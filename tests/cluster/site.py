@@ -6,7 +6,9 @@ one (kind, or any), whose nodes pull `TELECINE_E2E_IMAGE` and `TELECINE_E2E_WORK
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +35,8 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 API_KEY = "key-of-the-tests"
 OPERATOR, WORKER = "localhost/telecine:e2e", "localhost/telecine-worker:e2e"
 SERVICES_IMAGE = "localhost/telecine-services:e2e"
-NODE_PORTS = {"weaviate": 30080, "grpc": 30051, "s3": 30500}
+NODE_PORTS = {"weaviate": 30080, "grpc": 30051, "s3": 30500, "mux": 30888}
+MUX_TOKEN = ("a3b02074-dbca-47b6-9a2b-7a4f8fbc2d31", "Am9+RGn2mhmzDemo")
 _SOURCES = (
     "pyproject.toml", "uv.lock", "README.md", "LICENSE", "operator", "controllers",
     "scripts/worker-packages.sh",
@@ -143,6 +146,27 @@ class Site:
         config = {"endpoint": self.inside("s3", 5000), "bucket": bucket}
         return {"provider": "s3", "s3": config, "secretRef": {"name": "s3"}}
 
+    @contextmanager
+    def forwarded(self, target: str, port: int, namespace: str) -> Iterator[str]:
+        """The URL at which a port of a Service or Pod is reached from here."""
+        program, line = str(self.paths["kubectl"]), ("port-forward", target, f":{port}")
+        with subprocess.Popen(
+            [program, *line, "-n", namespace],
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            told = process.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", told)
+            try:
+                assert found, told + process.stderr.read()
+                yield f"http://127.0.0.1:{found[1]}"
+            finally:
+                process.terminate()
+
     def values(self, **more: str) -> list[str]:
         """`--set` for helm."""
         ours = self.node is not None
@@ -188,12 +212,29 @@ def services(site: Site) -> list[Body]:
     ]
 
 
+def mux(site: Site, film: Path) -> list[Body]:
+    """A Mux test server with one film, in the operator's image."""
+    content = base64.b64encode(film.read_bytes()).decode()
+    metadata = {"name": "film", "namespace": SERVICES}
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    image = OPERATOR if site.node else os.environ["TELECINE_E2E_IMAGE"]
+    command = ["python", "-m", "telecine.dev.mux", "--host", "0.0.0.0", "--port", "8888"]
+    films = {"name": "data", "configMap": {"name": "film"}}
+    server = _service("mux", image, [*command, "/data/film.mp4"], {}, {"mux": 8888}, films)
+    return [{**made, "binaryData": {"film.mp4": content}}, *server]
+
+
 def _flags(port: int) -> Sequence[str]:
     return ["--host", "0.0.0.0", "--port", str(port)]
 
 
 def _service(
-    name: str, image: str, command: list[str], env: dict[str, str], ports: dict[str, int]
+    name: str,
+    image: str,
+    command: list[str],
+    env: dict[str, str],
+    ports: dict[str, int],
+    data: Body | None = None,
 ) -> list[Body]:
     labels, metadata = {"app": name}, {"name": name, "namespace": SERVICES}
     container = {
@@ -211,7 +252,8 @@ def _service(
     }
     pod = {
         "containers": [container],
-        "volumes": [{"name": "data", "emptyDir": {}}],
+        "volumes": [data or {"name": "data", "emptyDir": {}}],
+        "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,
@@ -253,23 +295,23 @@ def installed(site: Site) -> Iterator[None]:
             "stringData": {"api_key": API_KEY},
         }
     )
-    chart = str(ROOT / "charts" / "telecine")
-    site.helm(
-        "upgrade",
-        "--install",
-        "telecine",
-        chart,
-        "-n",
-        SYSTEM,
-        "--wait",
-        "--timeout",
-        "3m",
-        *site.values(),
-    )
+    install(site)
     try:
         yield
     finally:
-        site.helm("uninstall", "telecine", "-n", SYSTEM, "--wait", "--ignore-not-found")
+        uninstall(site)
+
+
+def install(site: Site, **values: str) -> None:
+    """Installs the chart, or upgrades it."""
+    chart = str(ROOT / "charts" / "telecine")
+    line = ("upgrade", "--install", "telecine", chart, "-n", SYSTEM, "--wait", "--timeout", "3m")
+    site.helm(*line, *site.values(**values))
+
+
+def uninstall(site: Site) -> None:
+    line = ("uninstall", "telecine", "-n", SYSTEM, "--wait", "--ignore-not-found")
+    site.helm(*line, "--timeout", "3m")
 
 
 def tools() -> dict[str, Path]:

@@ -14,6 +14,8 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+#: The programs of an environment.
+PROGRAMS = ("kubectl", "etcd", "kube-apiserver", "kube-controller-manager", "weaviate")
 #: The ports of each process, in `state.json` under these names.
 PORTS = {
     "etcd": ("etcd", "etcd_peer"),

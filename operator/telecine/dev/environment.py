@@ -139,7 +139,7 @@ class Instance:
             BinaryError: a program cannot be had.
             StartError: a part did not become ready. What this call started is stopped.
         """
-        paths = binaries.ensure(say=self.say)
+        paths = binaries.ensure(components.PROGRAMS, self.say)
         with self._locked():
             before = set(self._alive())
             try:

@@ -1,4 +1,4 @@
-"""An ASGI application on a free port of loopback, for a `with` block."""
+"""An ASGI application for a `with` block, on a free port of loopback unless told otherwise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _END_SECONDS = 30.0
 class Serving:
     """Runs in a thread; nothing is left of it afterwards."""
 
-    def __init__(self, app: Any, *, lifespan: bool = True) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+    def __init__(
+        self, app: Any, *, lifespan: bool = True, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
+        self._socket = socket.create_server(address, backlog=512)
         # asyncio only does so for sockets that name TCP as their protocol; without, each answer
         # waits 40 ms for an acknowledgement.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -34,6 +36,7 @@ class Serving:
 
     @property
     def url(self) -> str:
+        """Where this machine finds it."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def __enter__(self) -> Self:

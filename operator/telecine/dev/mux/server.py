@@ -38,7 +38,7 @@ class _RefusedError(Exception):
 
 
 class MuxServer:
-    """On a free port of loopback, for a `with` block."""
+    """For a `with` block, on a free port of loopback unless told otherwise."""
 
     def __init__(
         self,
@@ -50,8 +50,10 @@ class MuxServer:
         burst: int = 5,
         signing_key: SigningKey | None = None,
         clock: Callable[[], float] = time.monotonic,
+        address: tuple[str, int] = ("127.0.0.1", 0),
     ) -> None:
         """Without `requests_per_second` no call is refused for coming too soon."""
+        self._address = address
         self.library = library
         self.token_id, self.token_secret = token_id, token_secret
         self.signing_key = signing_key
@@ -81,7 +83,7 @@ class MuxServer:
         self._failures += [(status, retry_after)] * times
 
     def __enter__(self) -> Self:
-        self._serving = Serving(self._app(), lifespan=False)
+        self._serving = Serving(self._app(), lifespan=False, address=self._address)
         self._serving.__enter__()
         self.webhooks.start()
         self.library.changed.append(self.webhooks.tell)
