@@ -7,6 +7,7 @@ from typing import Any
 
 from lightkube import ApiError
 from telecine.api.base import Phase
+from telecine.execution.executor import StepRefusedError
 from telecine.execution.resolve import MissingReferenceError
 from telecine.index.client import IndexSchemaError, IndexUnavailableError
 
@@ -92,6 +93,9 @@ def from_error(error: Exception) -> Outcome:
             return Outcome(
                 Phase.PENDING, "ReferenceNotFound", f"waits: {error}", False, reconciling=True
             )
+        case StepRefusedError():
+            said = f"mend jobTemplate, or the operator's own template of Pods: {error}"
+            return Outcome(Phase.FAILED, "JobRefused", said, False, stalled=True)
         case ApiError():
             return Outcome(
                 None,

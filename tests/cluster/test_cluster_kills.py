@@ -15,7 +15,7 @@ from tests.cluster.site import SYSTEM, Site
 from tests.e2e.manifests import Shelf
 from tests.integration.operator_process import eventually
 
-TEXTS = 300
+TEXTS = 160
 WORDS = " ".join(f"word{number}" for number in range(200))
 Body = dict[str, Any]
 
@@ -149,7 +149,12 @@ def test_a_sync_that_is_deleted_takes_its_jobs_account_and_objects_along(
 
 def test_memory_that_runs_out_is_told_and_more_of_it_mends_it(site: Site, shelf: Shelf) -> None:
     names = fill(site, shelf, 3)
-    shelf.create_sync(jobTemplate={"resources": {"limits": {"memory": "24Mi"}}})
+    little = {"memory": "24Mi"}
+    # The chart's own request stays, and is more than that.
+    shelf.create_sync(jobTemplate={"resources": {"limits": little}})
+    eventually(lambda: shelf.ready("Stalled").get("reason") == "JobRefused")
+    assert "must be less than or equal to memory limit" in shelf.ready()["message"]
+    shelf.change(jobTemplate={"resources": {"limits": little, "requests": little}})
     shelf.wait(consecutiveFailures=1)
     run = shelf.status()["run"]
     assert run["reason"] == "WorkerDied"

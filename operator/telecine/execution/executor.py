@@ -15,6 +15,10 @@ from telecine.api.sync import RunStep
 from telecine.execution.resolve import ResolvedSync
 
 
+class StepRefusedError(Exception):
+    """The workers cannot be made as they are declared; `str()` says what Kubernetes says."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of one run of one Sync, as its status tells it."""

@@ -20,7 +20,7 @@ from lightkube.types import CascadeType
 from telecine.api.connection import ConnectionSpec
 from telecine.api.sync import RunStep
 from telecine.execution.account import ensure_account, sweep_keys
-from telecine.execution.executor import Standing, Step
+from telecine.execution.executor import Standing, Step, StepRefusedError
 from telecine.execution.jobs import MANAGED, SYNC_LABEL, job_name, label_value, make_job
 from telecine.execution.kube import Connection
 from telecine.settings import Settings
@@ -72,6 +72,8 @@ class KubernetesExecutor:
         try:
             self._client.create(from_dict(body))
         except ApiError as error:
+            if error.status.code == 422:
+                raise StepRefusedError(error.status.message or str(error)) from error
             if error.status.code != 409:
                 raise
         else:
