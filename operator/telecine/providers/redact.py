@@ -49,22 +49,23 @@ def redact(text: str, secret: Mapping[str, str]) -> str:
     are, URL-encoded, in base64, escaped for JSON or XML. So does what looks like a credential of
     its own accord: AWS key ids, `Authorization` headers, signatures of presigned URLs.
     """
-    forms = sorted(_forms(secret), key=len, reverse=True)
-    text = _without(text[:_SCANNED], forms)
+    spelled = sorted(forms(secret), key=len, reverse=True)
+    text = _without(text[:_SCANNED], spelled)
     for pattern in _PATTERNS:
         text = pattern.sub(lambda found: f"{found['kept']}{REDACTED}", text)
     # Once more: with other white space it may be a value only now.
-    text = _without(" ".join(_UNPRINTABLE.sub(" ", text).split()), forms)
+    text = _without(" ".join(_UNPRINTABLE.sub(" ", text).split()), spelled)
     return text if len(text) <= LIMIT else f"{text[: LIMIT - 1]}…"
 
 
-def _without(text: str, forms: Iterable[str]) -> str:
-    for form in forms:
+def _without(text: str, spelled: Iterable[str]) -> str:
+    for form in spelled:
         text = text.replace(form, REDACTED)
     return text
 
 
-def _forms(secret: Mapping[str, str]) -> set[str]:
+def forms(secret: Mapping[str, str]) -> set[str]:
+    """Every form in which the values of a secret may be quoted, four characters and longer."""
     values = [value for value in secret.values() if value]
     found = {form for value in values for form in _spellings(value)}
     # A JSON document as a value (a service account) is quoted in parts.
