@@ -1,16 +1,267 @@
-"""The Pipeline controller: the kind is declared, and this version does not run it."""
+"""The Pipeline controller: finds the code, and declares the resources that run it.
+
+It never runs code of users, nor imports it: what is in Git goes packed into a ConfigMap, and only
+workers open that.
+"""
 
 from __future__ import annotations
 
-from .context import Body, Context
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from lightkube import ApiError
+from lightkube.resources.core_v1 import ConfigMap
+from telecine.api.base import REQUESTED_AT, Phase
+from telecine.api.connection import Provider
+from telecine.api.namespace import NamespaceStatus
+from telecine.api.pipeline import PipelineSpec, PipelineStatus
+from telecine.api.sync import SyncStatus
+from telecine.execution.handlers import child_name, code_body, code_of
+from telecine.execution.kube import SERVICE_ACCOUNT
+from telecine.pipelines.bundle import Bundle, BundleError
+from telecine.pipelines.config import ConfigError, connection_name, effective, read_config
+from telecine.pipelines.extractor import HandlerExtractor
+from telecine.pipelines.git import GitError, Remote, fetch, resolve
+
+from . import children
+from .context import Context
 from .dispatch import Controller
+from .ready import require_ready
 from .result import Outcome, StalledError
+from .status import stamp
+from .store import Key, key_of, ready_condition
+
+log = structlog.get_logger(__name__)
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A Pipeline's code, and whether its source could be asked for news."""
+
+    bundle: Bundle
+    checked: datetime | None
+    fault: GitError | None = None
 
 
 def reconcile(ctx: Context, body: Body) -> Outcome:
-    raise StalledError(
-        "NotImplemented",
-        "this version of Telecine does not run Pipelines; the resource is kept and nothing is done",
+    """One look: the code, what it is to run on, and how far that is."""
+    key = key_of(body, "Pipeline")
+    spec = PipelineSpec.model_validate(body["spec"])
+    status = PipelineStatus.model_validate(body.get("status") or {})
+    require_executor(ctx, spec)
+    code = code_for(ctx, key, body, spec, status)
+    wanted = decide(ctx, key, spec, code.bundle)
+    children.ensure(ctx, body, wanted)
+    changes: dict[str, Any] = {
+        "commit": code.bundle.commit,
+        "digest": code.bundle.digest,
+        "sync": child_name(key.name),
+        "collection": HandlerExtractor.collection(
+            {"pipeline": key.name, "collection": wanted.collection}
+        ),
+    }
+    if code.checked is not None:
+        changes["sourceCheckedTime"] = stamp(code.checked)
+    outcome = mirrored(ctx, key, spec, changes, code.bundle.commit)
+    if spec.git is not None:
+        outcome.requeue_after = float(spec.git.polling_interval_seconds)
+    if code.fault is not None:
+        commit = code.bundle.commit[:12]
+        outcome.ready, outcome.reason = False, code.fault.reason
+        outcome.message = f"{code.fault}; until then the code of {commit} goes on"
+        outcome.warning, outcome.retry = True, not code.fault.permanent
+        outcome.reconciling = not code.fault.permanent
+    return outcome
+
+
+def require_executor(ctx: Context, spec: PipelineSpec) -> None:
+    """Refuses to run a user's function where it could reach the operator's own rights."""
+    if ctx.settings.executor == "kubernetes":
+        return
+    if spec.image is not None:
+        raise StalledError(
+            "NotImplemented",
+            "spec.image needs the operator's executor `kubernetes`: a process has no image",
+        )
+    if Path(SERVICE_ACCOUNT).exists():
+        raise StalledError(
+            "NotIsolated",
+            "in a cluster Pipelines need the operator's executor `kubernetes`: a process of the "
+            "operator's Pod could use its service account (chart: workers.executor)",
+        )
+
+
+def code_for(
+    ctx: Context, key: Key, body: Body, spec: PipelineSpec, status: PipelineStatus
+) -> Code:
+    """The code that is to run now; from Git when it is time to ask.
+
+    Raises:
+        StalledError: it cannot be had, and there is none from before.
+    """
+    there = stored(ctx, key)
+    asked, fault = None, None
+    if spec.inline is not None:
+        files = {"handler.py": spec.inline.handler.encode()}
+        bundle = Bundle(files, "")
+        bundle = Bundle(files, f"inline-{bundle.digest[:12]}")
+    elif there is not None and not due(body, spec, status):
+        return Code(there, None)
+    else:
+        asked = datetime.now(UTC)
+        try:
+            bundle = from_git(ctx, key, spec, there)
+        except GitError as error:
+            if there is None or status.observed_generation != body["metadata"]["generation"]:
+                raise failed(error) from error
+            bundle, fault = there, error
+    if there is None or (bundle.digest, bundle.commit) != (there.digest, there.commit):
+        store(ctx, key, body, bundle)
+    return Code(bundle, asked, fault)
+
+
+def due(body: Body, spec: PipelineSpec, status: PipelineStatus) -> bool:
+    """Whether the repository is to be asked now."""
+    metadata = body["metadata"]
+    asked = (metadata.get("annotations") or {}).get(REQUESTED_AT)
+    if status.observed_generation != metadata["generation"]:
+        return True
+    if asked is not None and asked != status.last_handled_reconcile_at:
+        return True
+    if status.source_checked_time is None or spec.git is None:
+        return True
+    every = timedelta(seconds=spec.git.polling_interval_seconds)
+    return datetime.now(UTC) >= status.source_checked_time + every
+
+
+def from_git(ctx: Context, key: Key, spec: PipelineSpec, there: Bundle | None) -> Bundle:
+    """The code at the commit that the ref means now. Raises GitError, StalledError."""
+    git = spec.git
+    assert git is not None
+    secret = ctx.secret(key.namespace, git.secret_ref.name)[0] if git.secret_ref else {}
+    remote = Remote(
+        git.url, git.ref, secret, allow_private=ctx.settings.allow_private_endpoints
+    )
+    commit = resolve(remote)
+    if there is not None and there.commit == commit:
+        return there
+    log.info("code is fetched", pipeline=str(key), commit=commit)
+    return checked(fetch(remote, commit, git.path), commit)
+
+
+def checked(files: Any, commit: str) -> Bundle:
+    """Raises StalledError when the files are no Pipeline."""
+    try:
+        bundle = Bundle(files, commit)
+        bundle.pack()
+    except BundleError as error:
+        raise StalledError("InvalidCode", str(error)) from error
+    return bundle
+
+
+def failed(error: GitError) -> Exception:
+    return StalledError(error.reason, str(error)) if error.permanent else error
+
+
+def stored(ctx: Context, key: Key) -> Bundle | None:
+    """The code that was stored before."""
+    try:
+        found = ctx.client.get(ConfigMap, child_name(key.name), namespace=key.namespace)
+        return code_of(found.to_dict())
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+    except BundleError as error:
+        log.warning("stored code is unreadable and fetched anew", why=str(error))
+    return None
+
+
+def store(ctx: Context, key: Key, body: Body, bundle: Bundle) -> None:
+    try:
+        made = code_body(key.namespace, key.name, bundle, children.owner_of(body))
+    except BundleError as error:
+        raise StalledError("InvalidCode", str(error)) from error
+    ctx.client.apply(ConfigMap.from_dict(made), field_manager="telecine", force=True)
+    log.info("code was stored", pipeline=str(key), commit=bundle.commit)
+
+
+def decide(ctx: Context, key: Key, spec: PipelineSpec, bundle: Bundle) -> children.Wanted:
+    """Spec and config.json together, with the Connections found.
+
+    Raises:
+        StalledError: config.json is wrong or something is given by neither.
+        WaitingError, MissingReferenceError: a Connection is not there or not ready.
+    """
+    where = f"{spec.git.path}/config.json".removeprefix("./") if spec.git else "config.json"
+    try:
+        raw = bundle.files.get("config.json")
+        config = read_config(raw, where) if raw is not None else None
+        given = effective(spec, config)
+        bodies = list(ctx.store.bodies(k for k in ctx.store.keys("Connection")
+                                       if k.namespace == key.namespace))
+        source = connection_name(given.source_connection, bodies)
+        destination = (
+            None
+            if given.destination_connection is None
+            else connection_name(given.destination_connection, bodies)
+        )
+    except ConfigError as error:
+        raise StalledError("InvalidConfig", str(error)) from error
+    require_ready(ctx, "Connection", key.namespace, source)
+    if destination is not None:
+        found = require_ready(ctx, "Connection", key.namespace, destination)
+        if found["spec"]["provider"] != Provider.WEAVIATE.value:
+            raise StalledError(
+                "InvalidConfig",
+                f"destination: Connection {destination} is of provider "
+                f"{found['spec']['provider']}; results go to one of provider weaviate",
+            )
+    try:
+        HandlerExtractor.validate({"pipeline": key.name, "collection": given.collection})
+    except ValueError as error:
+        raise StalledError("InvalidConfig", f"destination.collection: {error}") from error
+    return children.Wanted(
+        spec=spec,
+        source=source,
+        source_path=given.source_path,
+        filters=list(given.filters),
+        destination=destination,
+        collection=given.collection,
+        digest=bundle.digest,
+    )
+
+
+def mirrored(
+    ctx: Context, key: Key, spec: PipelineSpec, changes: dict[str, Any], commit: str
+) -> Outcome:
+    """The state of the Sync that does the work, as the Pipeline's own."""
+    name = child_name(key.name)
+    sync = ctx.store.get(Key("Sync", key.namespace, name))
+    namespace = ctx.store.get(Key("Namespace", key.namespace, name)) or {}
+    changes["tenant"] = NamespaceStatus.model_validate(namespace.get("status") or {}).tenant
+    told = ready_condition(sync) if sync is not None else None
+    if sync is None or told is None:
+        said = f"Sync {name} was made; its first run follows"
+        return Outcome(Phase.PENDING, "Starting", said, False, reconciling=True, status=changes)
+    status = SyncStatus.model_validate(sync.get("status") or {})
+    for field in ("objects", "indexed", "failed", "pending"):
+        changes[field] = getattr(status, field)
+    changes["lastSyncTime"] = stamp(status.last_sync_time) if status.last_sync_time else None
+    conditions = {c.type: c for c in status.conditions}
+    message = told.get("message", "")
+    return Outcome(
+        phase=status.phase,
+        reason=told["reason"],
+        message=f"{message}; code of {commit[:12]}" if message else f"code of {commit[:12]}",
+        ready=told["status"] == "True",
+        reconciling="Reconciling" in conditions,
+        stalled="Stalled" in conditions,
+        status=changes,
     )
 
 

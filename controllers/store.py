@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from telecine.execution.jobs import child_name
 from telecine.execution.resolve import MissingReferenceError
 from telecine.planning.identity import tenant_name
 
@@ -187,6 +188,13 @@ def references(kind: str, body: Mapping[str, Any], tenant_prefix: str = "") -> f
         case "Sync":
             found = itertools.chain(
                 named("Bucket", "bucketRef"), named("Connection", "connectionRef")
+            )
+        case "Pipeline":
+            child = child_name(body["metadata"]["name"])
+            found = itertools.chain(
+                named("Connection", "source", "connectionRef"),
+                named("Connection", "destination", "connectionRef"),
+                (Key(kind, namespace, child) for kind in ("Namespace", "Bucket", "Sync")),
             )
         case _:
             found = ()

@@ -34,6 +34,10 @@ class Settings(BaseSettings):
         default=None,
         description="`namespace/name` of a Secret with key `api_key`, read when used.",
     )
+    handler_socket: Path | None = Field(
+        default=None,
+        description="Where the handlers' container of a worker's Pod listens; set in Jobs.",
+    )
     tenant_prefix: str = Field(default="", description="When clusters share one Weaviate.")
     kube_namespace: str | None = Field(
         default=None, description="Watch this Kubernetes namespace only; absent: all."

@@ -88,7 +88,13 @@ SYNC = Kind(
 )  # fmt: skip
 PIPELINE = Kind(
     "Pipeline", "pipelines", "tpipe", PipelineSpec, PipelineStatus,
-    _columns(Column("Source", ".spec.source.connectionRef.name")),
+    _columns(
+        Column("Source", ".spec.source.connectionRef.name"),
+        Column("Commit", ".status.commit", wide=True),
+        Column("Indexed", ".status.indexed", "integer"),
+        Column("Failed", ".status.failed", "integer"),
+        Column("Last Run", ".status.lastSyncTime", "date"),
+    ),
     ("status.phase",),
 )  # fmt: skip
 

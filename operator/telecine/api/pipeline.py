@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -82,7 +83,18 @@ class PipelineSpec(ApiModel):
 
 
 class PipelineStatus(CommonStatus):
-    commit: str | None = None
-    counts: dict[str, Any] | None = Field(
-        default=None, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}
+    commit: str | None = Field(default=None, description="Whose code runs on what is new.")
+    digest: str | None = Field(default=None, description="Of the files of that code.")
+    source_checked_time: datetime | None = Field(
+        default=None, description="When the Git repository was last asked."
     )
+    sync: str | None = Field(
+        default=None, description="Namespace, Bucket and Sync of this name do the Pipeline's work."
+    )
+    collection: str | None = Field(default=None, description="Where its documents are.")
+    tenant: str | None = None
+    objects: int | None = None
+    indexed: int | None = Field(default=None, description="Assets whose documents are there.")
+    failed: int | None = None
+    pending: int | None = None
+    last_sync_time: datetime | None = None

@@ -18,7 +18,14 @@ from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 from telecine.api.base import GROUP
 from telecine.execution import lease
 from telecine.execution.executor import Step
-from telecine.execution.jobs import MANAGED, SYNC_LABEL, label_value, owner_reference, short
+from telecine.execution.jobs import (
+    MANAGED,
+    SYNC_LABEL,
+    child_name,
+    label_value,
+    owner_reference,
+    short,
+)
 from telecine.settings import Settings
 
 Body = dict[str, Any]
@@ -70,7 +77,11 @@ def worker_rules(step: Step, secrets: list[str]) -> list[Body]:
         "connections": sorted(set(connections)),
         "namespaces": [resolved.namespace_name],
     }
+    if resolved.pipeline is not None:
+        read["pipelines"] = [resolved.pipeline.name]
     rules = [_rule(GROUP, kind, names, "get") for kind, names in read.items()]
+    if resolved.pipeline is not None:
+        rules.append(_rule("", "configmaps", [child_name(resolved.pipeline.name)], "get"))
     rules.append(_rule(GROUP, "syncs/status", [step.sync], "patch"))
     if secrets:
         rules.append(_rule("", "secrets", sorted(set(secrets)), "get"))

@@ -13,8 +13,10 @@ import re
 from typing import Any
 
 from telecine.api.base import API_VERSION, GROUP
+from telecine.api.pipeline import PipelineSpec
 from telecine.api.sync import RunStep
 from telecine.execution.executor import Step, worker_arguments
+from telecine.execution.resolve import HANDLER
 from telecine.execution.template import WORKER, Body, strategic_merge, template_patch
 from telecine.settings import Settings
 
@@ -40,6 +42,16 @@ WORKER_SETTINGS = (
     "scratch_bytes",
     "allow_private_endpoints",
 )
+_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+_HANDLER = "/run/telecine"
+_CA = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+_OWN = {"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}
+#: What Kubernetes mounts into every container of a Pod by itself.
+_TOKEN_SOURCES: list[Body] = [
+    {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+    {"configMap": _CA},
+    {"downwardAPI": {"items": [_OWN]}},
+]
 _MOUNTS = {"scratch": "/scratch", "lib": "/var/lib/telecine", "tmp": "/tmp"}
 
 
@@ -50,6 +62,11 @@ def short(name: str, most: int) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{plain[: most - 9].rstrip('-')}-{digest}"
+
+
+def child_name(pipeline: str) -> str:
+    """The name of everything that is made for a Pipeline."""
+    return short(f"pipeline-{pipeline}", 63)
 
 
 def label_value(name: str) -> str:
@@ -149,6 +166,50 @@ def _retries(step: Step, settings: Settings) -> Body:
 
 
 def _pod_template(step: Step, account: str, settings: Settings) -> Body:
+    template = _workers_template(step, account, settings)
+    pipeline = step.resolved.pipeline
+    if pipeline is not None and step.kind is RunStep.EXTRACT:
+        _add_handler(template["spec"], pipeline.spec, settings)
+    return template
+
+
+def _add_handler(pod: Body, spec: PipelineSpec, settings: Settings) -> None:
+    """A container of its own for the user's function, without the service account's token."""
+    (worker,) = pod["containers"]
+    pod["automountServiceAccountToken"] = False
+    worker["volumeMounts"] += [
+        {"name": "token", "mountPath": _TOKEN, "readOnly": True},
+        {"name": HANDLER, "mountPath": _HANDLER},
+    ]
+    worker["env"].append({"name": "TELECINE_HANDLER_SOCKET", "value": f"{_HANDLER}/socket"})
+    secret = [{"secretRef": {"name": spec.secret_ref.name}}] if spec.secret_ref else []
+    pod["initContainers"] = [
+        {
+            "name": HANDLER,
+            "image": spec.image or settings.worker_image,
+            "imagePullPolicy": "IfNotPresent" if spec.image else settings.worker_pull_policy,
+            # One that is started before the worker and ends with it.
+            "restartPolicy": "Always",
+            "command": [
+                "python", "-m", "telecine.pipelines.supervisor", "--socket", f"{_HANDLER}/socket",
+            ],
+            "envFrom": secret,
+            "env": [{"name": "HOME", "value": "/tmp"}],
+            "securityContext": worker["securityContext"],
+            "volumeMounts": [
+                {"name": HANDLER, "mountPath": _HANDLER},
+                {"name": "handler-tmp", "mountPath": "/tmp"},
+            ],
+        }
+    ]  # fmt: skip
+    pod["volumes"] += [
+        {"name": HANDLER, "emptyDir": {}},
+        {"name": "handler-tmp", "emptyDir": {}},
+        {"name": "token", "projected": {"sources": _TOKEN_SOURCES}},
+    ]
+
+
+def _workers_template(step: Step, account: str, settings: Settings) -> Body:
     return {
         "metadata": {"labels": _labels(step)},
         "spec": {

@@ -27,6 +27,8 @@ Sync = RESOURCES["Sync"]
 Pipeline = RESOURCES["Pipeline"]
 
 FIELD_MANAGER = "telecine"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+"""The token that every process of a Pod can read, unless the Pod says otherwise."""
 
 
 def load_client() -> Client:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightkube import ApiError, Client
-from lightkube.resources.core_v1 import Secret
+from lightkube.resources.core_v1 import ConfigMap, Secret
 
 from telecine.api.bucket import BucketSpec
 from telecine.api.connection import ConnectionSpec, Provider
 from telecine.api.namespace import NamespaceSpec, NamespaceStatus
+from telecine.api.pipeline import PipelineSpec
 from telecine.api.sync import SyncSpec
 from telecine.execution.kube import RESOURCES
 from telecine.index.client import WeaviateSettings
@@ -27,6 +28,8 @@ from telecine.settings import Settings
 from telecine.workers.toolset import collection_of
 
 Body = dict[str, Any]
+HANDLER = "handler"
+"""The extractor that runs a Pipeline's function."""
 Lookup = Callable[[str, str, str], Body]
 """Kind (or `Secret`), Kubernetes namespace and name to the resource's body.
 
@@ -64,6 +67,14 @@ class ResolvedNamespace:
 
 
 @dataclass(frozen=True)
+class ResolvedPipeline:
+    """The Pipeline that made a Sync."""
+
+    name: str
+    spec: PipelineSpec
+
+
+@dataclass(frozen=True)
 class ResolvedSync:
     """A Sync and all that a run of it needs."""
 
@@ -78,6 +89,7 @@ class ResolvedSync:
     secret: Mapping[str, str] = field(repr=False)
     namespace: ResolvedNamespace
     owner: str
+    pipeline: ResolvedPipeline | None = None
 
     @property
     def namespace_name(self) -> str:
@@ -101,8 +113,9 @@ def cluster_lookup(client: Client) -> Lookup:
 
     def lookup(kind: str, namespace: str, name: str) -> Body:
         try:
-            if kind == "Secret":
-                return client.get(Secret, name, namespace=namespace).to_dict()
+            if kind in ("Secret", "ConfigMap"):
+                core = Secret if kind == "Secret" else ConfigMap
+                return dict(client.get(core, name, namespace=namespace).to_dict())
             return dict(client.get(RESOURCES[kind], name, namespace=namespace))
         except ApiError as error:
             if error.status.code == 404:
@@ -214,6 +227,7 @@ def resolve_from(
     connection = ConnectionSpec.model_validate(
         lookup("Connection", kube_namespace, sync.connection_ref.name)["spec"]
     )
+    namespace = namespace_from(lookup, kube_namespace, bucket.namespace_ref.name, settings)
     return ResolvedSync(
         kube_namespace=kube_namespace,
         name=name,
@@ -224,9 +238,21 @@ def resolve_from(
         connection_name=sync.connection_ref.name,
         connection=connection,
         secret=read_secret(lookup, kube_namespace, connection),
-        namespace=namespace_from(lookup, kube_namespace, bucket.namespace_ref.name, settings),
+        namespace=namespace,
         owner=owner_id(settings.tenant_prefix, kube_namespace, sync.bucket_ref.name),
+        pipeline=_pipeline_of(lookup, kube_namespace, namespace.recipes),
     )
+
+
+def _pipeline_of(
+    lookup: Lookup, kube_namespace: str, recipes: Iterable[Recipe]
+) -> ResolvedPipeline | None:
+    for found in recipes:
+        if found.name == HANDLER:
+            name = str(found.parameters.get("pipeline"))
+            body = lookup("Pipeline", kube_namespace, name)
+            return ResolvedPipeline(name, PipelineSpec.model_validate(body["spec"]))
+    return None
 
 
 def resolve_sync(

@@ -24,6 +24,7 @@ from lightkube import ApiError, Client
 
 from telecine.api.base import APPROVE_UNINDEX
 from telecine.api.sync import ShardProgress, SyncStatus
+from telecine.execution.handlers import with_handlers
 from telecine.execution.kube import Sync, load_client
 from telecine.execution.lease import HeldLease, bucket_lease, sync_lease, waiting_for
 from telecine.execution.logs import configure_logging
@@ -121,7 +122,9 @@ def _step(
             log.info("planned and applied", sync=arguments.sync, run=run, **summary.dump())
         else:
             chunks = range(arguments.part, arguments.chunks, arguments.width)
-            progress = run_extract(job, chunks, lease, reporter, Toolset(), before)
+            tools = with_handlers(Toolset(), resolved, client, settings)
+            toolset = stack.enter_context(tools)
+            progress = run_extract(job, chunks, lease, reporter, toolset, before)
             log.info("extracted", sync=arguments.sync, run=run, **progress.dump())
 
 
@@ -146,7 +149,7 @@ def _report_failures(reporter: StatusReporter, step: Callable[[], None]) -> None
     except ProviderError as error:
         reporter.failed(error.reason, str(error), permanent=error.permanent)
     except ModelUnavailableError as error:
-        reporter.failed("ModelUnavailable", str(error), permanent=False)
+        reporter.failed(error.reason, str(error), permanent=False)
     except ExtractionError as error:
         reporter.failed(error.reason, str(error), permanent=error.permanent)
     except IndexSchemaError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from telecine.api.bucket import BlobType
-from telecine.planning.types import Document, Property, SideCaptions, Vector
+from telecine.planning.types import Asset, Document, Property, SideCaptions, Vector
 
 
 class ExtractionError(Exception):
@@ -35,6 +35,8 @@ class Content:
     name: str
     """The asset's path, for messages and to tell formats by their ending."""
     source_metadata: Mapping[str, Any] = field(default_factory=dict)
+    asset: Asset | None = None
+    """As its provider listed it."""
     captions: SideCaptions | None = None
     """What is said in it, where its source knows that."""
     progress: Callable[[float, float], None] = lambda _done, _of: None
@@ -88,6 +90,11 @@ class Extractor(Protocol):
     @classmethod
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         """What tells the embedding model apart from others; empty for the default one."""
+        ...
+
+    @classmethod
+    def collection(cls, parameters: Mapping[str, Any]) -> str | None:
+        """The collection that a user chose for its documents; None: one of Telecine's naming."""
         ...
 
     def features(self, kind: BlobType) -> Mapping[str, str]:

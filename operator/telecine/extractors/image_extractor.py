@@ -66,6 +66,10 @@ class ImageExtractor:
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         return ImageParameters.parse(parameters).model_key()
 
+    @classmethod
+    def collection(cls, parameters: Mapping[str, Any]) -> str | None:
+        return None
+
     def features(self, kind: BlobType) -> Mapping[str, str]:
         return self.models.features(kind)
 

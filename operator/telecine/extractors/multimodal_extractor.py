@@ -70,6 +70,10 @@ class MultimodalExtractor:
     def model_key(cls, parameters: Mapping[str, Any]) -> str:
         return MultimodalParameters.parse(parameters).model_key()
 
+    @classmethod
+    def collection(cls, parameters: Mapping[str, Any]) -> str | None:
+        return None
+
     def features(self, kind: BlobType) -> Mapping[str, str]:
         return self.models.features(kind)
 

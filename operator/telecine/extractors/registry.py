@@ -10,6 +10,7 @@ from telecine.extractors.base import Extractor
 _AVAILABLE = {
     ("text_extractor", "v1"): "telecine.extractors.text_extractor:TextExtractor",
     ("image_extractor", "v1"): "telecine.extractors.image_extractor:ImageExtractor",
+    ("handler", "v1"): "telecine.pipelines.extractor:HandlerExtractor",
     ("multimodal_extractor", "v1"): "telecine.extractors.multimodal_extractor:MultimodalExtractor",
 }
 

@@ -88,6 +88,10 @@ class TextExtractor:
         """ "" for the default model, else its name: vectors of two models share no space."""
         return models.model_key(TextParameters.parse(parameters).model)
 
+    @classmethod
+    def collection(cls, parameters: Mapping[str, Any]) -> str | None:
+        return None
+
     def features(self, kind: BlobType) -> Mapping[str, str]:
         """Raises ModelUnavailableError when the model cannot be loaded."""
         models.load_text_model(self.parameters.model, self.parameters.device)

@@ -10,8 +10,9 @@ from telecine.api.namespace import NamespaceState
 from telecine.index import schema
 from telecine.index.client import INIT_SECONDS, Session
 from telecine.index.documents import Documents
+from telecine.index.freeform import Freeform
 from telecine.index.ledger import Ledger
-from telecine.index.schema import LEDGER, PREFIX, DocumentCollection
+from telecine.index.schema import FREE, LEDGER, PREFIX, DocumentCollection
 
 _WANTED = {
     NamespaceState.ACTIVE: "ACTIVE",
@@ -104,11 +105,13 @@ class Index:
         Raises:
             ValueError: a collection is not Telecine's.
         """
-        foreign = [name for name in collections or () if not name.startswith(PREFIX)]
-        if foreign:
-            raise ValueError(f"not collections of Telecine: {', '.join(foreign)}")
         with self.session.call():
             existing = self._telecine_collections()
+            there = self.session.client.collections.list_all(simple=True)
+            foreign = [n for n in collections or () if n in there and n not in existing]
+            foreign += [n for n in collections or () if n not in there and not n.startswith(PREFIX)]
+            if foreign:
+                raise ValueError(f"not collections of Telecine: {', '.join(foreign)}")
             for name in existing if collections is None else collections:
                 if name in existing and self._state(name, tenant) is not None:
                     self.session.client.collections.use(name).tenants.remove([tenant])
@@ -124,11 +127,16 @@ class Index:
         name = collection if isinstance(collection, str) else collection.name
         return Documents(self.session, tenant, name)
 
+    def freeform(self, collection: DocumentCollection) -> Freeform:
+        """For a collection that is `free`."""
+        return Freeform(self.session, collection.name)
+
     def _telecine_collections(self) -> list[str]:
         """All of them, the ledger last, so that what refers to it goes before it."""
         with self.session.call():
-            names = self.session.client.collections.list_all(simple=True)
-        return sorted((n for n in names if n.startswith(PREFIX)), key=lambda n: (n == LEDGER, n))
+            found = self.session.client.collections.list_all(simple=True)
+        names = (n for n, c in found.items() if n.startswith(PREFIX) or c.description == FREE)
+        return sorted(names, key=lambda n: (n == LEDGER, n))
 
     def _state(self, collection: str, tenant: str) -> str | None:
         found: Any = self.session.client.collections.use(collection).tenants.get_by_name(tenant)

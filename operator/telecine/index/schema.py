@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from weaviate.collections.classes.config import _CollectionConfig
 
 PREFIX = "Telecine_"
+FREE = "Documents of Telecine's Pipelines"
+"""The description of a collection with a name that a user chose: the sign that it is Telecine's."""
 LEDGER = f"{PREFIX}objects"
 
 #: Name, data type, and how filters and keyword search see it: `filter` whole values, `search`
-#: words, `store` not at all.
+#: words, `both` either way, `store` not at all.
 Shape = tuple[str, str, str]
+_Wanted = tuple[tuple[Shape, ...], tuple[str, ...], str]
 
 LEDGER_SHAPE: tuple[Shape, ...] = (
     ("scope", "text", "filter"),
@@ -60,6 +63,12 @@ class DocumentCollection:
     """Named vectors, each compared by cosine."""
     properties: tuple[Property, ...] = ()
     """The extractor's outputs beside `text`."""
+    free: bool = False
+    """Whether a user chose its name, and documents bring further properties of their own."""
+
+    @property
+    def description(self) -> str:
+        return FREE if self.free else ""
 
     def shape(self) -> tuple[Shape, ...]:
         """All properties of the collection.
@@ -89,21 +98,27 @@ def ensure(session: Session, collections: Iterable[DocumentCollection]) -> None:
     Raises:
         IndexSchemaError: a collection is there with another shape.
     """
-    wanted = {LEDGER: (LEDGER_SHAPE, ())} | {c.name: (c.shape(), c.vectors) for c in collections}
+    ledger: _Wanted = (LEDGER_SHAPE, (), "")
+    wanted = {LEDGER: ledger} | {c.name: (c.shape(), c.vectors, c.description) for c in collections}
     with session.call():
         existing: dict[str, Any] = dict(session.client.collections.list_all(simple=False))
-        for name, (shape, vectors) in wanted.items():
-            config = existing.get(name) or _create(session, name, shape, vectors)
+        for name, (shape, vectors, description) in wanted.items():
+            config = existing.get(name) or _create(session, name, shape, vectors, description)
+            if description and config.description != description:
+                raise IndexSchemaError(
+                    f"Weaviate has a collection {name} that is not of Telecine's making; choose "
+                    "another name"
+                )
             missing = _check(name, config, shape, vectors)
             for prop in missing:
-                _add_property(session, name, prop)
+                add_property(session, name, prop)
             if missing:
                 config = session.client.collections.use(name).config.get()
                 _check(name, config, shape, vectors)
 
 
 def _create(
-    session: Session, name: str, shape: Iterable[Shape], vectors: Iterable[str]
+    session: Session, name: str, shape: Iterable[Shape], vectors: Iterable[str], description: str
 ) -> _CollectionConfig:
     from weaviate.classes.config import Configure, VectorDistances
     from weaviate.exceptions import UnexpectedStatusCodeError
@@ -111,6 +126,7 @@ def _create(
     try:
         session.client.collections.create(
             name,
+            description=description or None,
             properties=[_property(one) for one in shape],
             vector_config=[
                 Configure.Vectors.self_provided(
@@ -133,7 +149,7 @@ def _create(
     return session.client.collections.use(name).config.get()
 
 
-def _add_property(session: Session, name: str, prop: Shape) -> None:
+def add_property(session: Session, name: str, prop: Shape) -> None:
     from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInvalidInputError
 
     try:
@@ -150,13 +166,14 @@ def _property(shape: Shape) -> WeaviateProperty:
 
     name, data_type, use = shape
     text = data_type.startswith("text")
-    tokenization = Tokenization.WORD if use == "search" else Tokenization.FIELD
+    words = use in ("search", "both")
+    tokenization = Tokenization.WORD if words else Tokenization.FIELD
     return WeaviateProperty(
         name=name,
         data_type=DataType(data_type),
         tokenization=tokenization if text else None,
-        index_filterable=use == "filter",
-        index_searchable=use == "search" if text else None,
+        index_filterable=use in ("filter", "both"),
+        index_searchable=words if text else None,
     )
 
 

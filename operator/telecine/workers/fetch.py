@@ -47,6 +47,7 @@ class Fetched:
             name=self.record.path,
             source_metadata=self.record.source_metadata,
             captions=self.captions,
+            asset=asset_of(self.record),
         )
 
     def discard(self) -> None:

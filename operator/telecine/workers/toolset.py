@@ -16,8 +16,9 @@ from telecine.workers.protocol import Job
 def collection_of(recipe: Recipe) -> DocumentCollection:
     """Where the documents of a recipe are; loads no model."""
     extractor = extractor_class(recipe.name, recipe.version)
-    name = collection_name(recipe, extractor.model_key(recipe.parameters))
-    return DocumentCollection(name, extractor.vectors, extractor.properties)
+    chosen = extractor.collection(recipe.parameters)
+    name = chosen or collection_name(recipe, extractor.model_key(recipe.parameters))
+    return DocumentCollection(name, extractor.vectors, extractor.properties, chosen is not None)
 
 
 @dataclass(frozen=True)

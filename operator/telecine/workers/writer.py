@@ -15,6 +15,8 @@ import structlog
 
 from telecine.index.client import IndexWriteError
 from telecine.index.documents import StoredDocument
+from telecine.index.freeform import Freeform
+from telecine.index.schema import DocumentCollection
 from telecine.planning.types import ObjectRecord, ObjectState
 from telecine.workers.protocol import Guard, Job
 from telecine.workers.toolset import Toolset, collection_of
@@ -61,6 +63,7 @@ class Writer:
         self.objects = 0
         self.documents = 0
         self.refused: dict[UUID, str] = {}
+        self._free: dict[str, Freeform] = {}
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=_BATCHES_AHEAD)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -158,6 +161,10 @@ class Writer:
             mine = [d for d in documents if d.recipe == key]
             if not mine:
                 continue
+            if collection.free:
+                misfits = self._freeform(collection).fit(mine)
+                refused |= misfits
+                mine = [d for d in mine if d.object_id not in misfits]
             try:
                 self.job.index.documents(self.job.tenant, collection).write(mine)
                 self.documents += len(mine)
@@ -166,6 +173,11 @@ class Writer:
                 refused |= {owners[i]: why for i, why in error.failures if i in owners}
                 self.documents += len(mine) - len(error.failures)
         return refused
+
+    def _freeform(self, collection: DocumentCollection) -> Freeform:
+        if collection.name not in self._free:
+            self._free[collection.name] = self.job.index.freeform(collection)
+        return self._free[collection.name]
 
     def _remove_others(self, record: ObjectRecord, content_hash: str) -> None:
         """Removes the object's documents of every other content and of replaced recipes."""

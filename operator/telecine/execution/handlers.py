@@ -1,0 +1,102 @@
+"""The code of Pipelines: kept in a ConfigMap by the operator, and brought to a worker's extractor."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from lightkube import Client
+
+from telecine.api.connection import ConnectionSpec
+from telecine.execution.jobs import MANAGED, child_name
+from telecine.execution.resolve import (
+    MissingReferenceError,
+    ResolvedSync,
+    cluster_lookup,
+    decode_secret,
+)
+from telecine.pipelines.bundle import Bundle
+from telecine.pipelines.extractor import HandlerExtractor, HandlerRuntime
+from telecine.pipelines.surroundings import HandlerLimits
+from telecine.settings import Settings
+from telecine.workers.toolset import Toolset
+
+Body = dict[str, Any]
+PACKED, COMMIT = "bundle.tar.gz", "commit"
+
+
+def code_body(namespace: str, pipeline: str, bundle: Bundle, owner: Body) -> Body:
+    """The ConfigMap with a Pipeline's code."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": child_name(pipeline),
+            "namespace": namespace,
+            "labels": dict(MANAGED),
+            "ownerReferences": [owner],
+        },
+        "data": {COMMIT: bundle.commit},
+        "binaryData": {PACKED: base64.b64encode(bundle.pack()).decode()},
+    }
+
+
+def code_of(body: Mapping[str, Any]) -> Bundle:
+    """The code in a ConfigMap. Raises BundleError."""
+    packed = base64.b64decode((body.get("binaryData") or {}).get(PACKED, ""))
+    return Bundle.unpack(packed, (body.get("data") or {}).get(COMMIT, ""))
+
+
+def read_code(client: Client, namespace: str, pipeline: str) -> Bundle:
+    """Raises MissingReferenceError, BundleError."""
+    return code_of(cluster_lookup(client)("ConfigMap", namespace, child_name(pipeline)))
+
+
+@contextmanager
+def with_handlers(
+    toolset: Toolset, resolved: ResolvedSync, client: Client, settings: Settings
+) -> Iterator[Toolset]:
+    """Gives the extractors of Pipelines their code, for a `with` block.
+
+    Raises:
+        MissingReferenceError: the code, the Pipeline or its Secret is gone.
+    """
+    found = [toolset.tool(recipe).extractor for recipe in resolved.recipes]
+    handlers = [extractor for extractor in found if isinstance(extractor, HandlerExtractor)]
+    try:
+        for handler in handlers:
+            handler.attach(_runtime(resolved, client, settings))
+        yield toolset
+    finally:
+        for handler in handlers:
+            handler.close()
+
+
+def _runtime(resolved: ResolvedSync, client: Client, settings: Settings) -> HandlerRuntime:
+    pipeline = resolved.pipeline
+    if pipeline is None:
+        raise MissingReferenceError("Pipeline", resolved.name, ": no Pipeline made this Sync")
+    environment: dict[str, str] = {}
+    if pipeline.spec.secret_ref is not None and settings.handler_socket is None:
+        name = pipeline.spec.secret_ref.name
+        body = cluster_lookup(client)("Secret", resolved.kube_namespace, name)
+        environment = decode_secret(body)
+    return HandlerRuntime(
+        bundle=read_code(client, resolved.kube_namespace, pipeline.name),
+        connection=resolved.connection_name,
+        store=store_of(resolved.connection) or resolved.connection_name,
+        environment=environment,
+        limits=HandlerLimits(seconds=float(pipeline.spec.timeout_seconds)),
+        socket=settings.handler_socket,
+    )
+
+
+def store_of(connection: ConnectionSpec) -> str:
+    """What a provider calls the place that a Connection is of: an S3 bucket, a container."""
+    config = getattr(connection, connection.provider.value)
+    for field in ("bucket", "container", "path"):
+        if value := getattr(config, field, None):
+            return str(value)
+    return ""
