@@ -27,6 +27,7 @@ _SETTLE_SECONDS = 40.0
 _GRACE_SECONDS = 2.0
 """For the news of a runner's end after its connection closed."""
 _MESSAGE = 2000
+_QUESTIONS = frozenset({"embed", "file_url"})
 
 
 class _Clock:
@@ -79,6 +80,7 @@ class Handler:
         self._control: Link | None = None
         self._runner: Link | None = None
         self._number = 0
+        self._call = 0
         self._ended: Frame | None = None
         self._finished = False
         self._failure: HandlerError | None = None
@@ -136,10 +138,12 @@ class Handler:
     ) -> Link:
         plain = json.loads(json.dumps(dict(event), default=str))
         runner = self._ready(clock)
+        self._call += 1
         self._tell("asset", {"asset": name})
         base = url.rpartition("/")[0] + "/"
         with self._overdue_is_a_fault():
-            runner.send("call", {"event": plain, "base": base}, fds=[descriptor], until=clock.until)
+            fields = {"call": self._call, "event": plain, "base": base}
+            runner.send("call", fields, fds=[descriptor], until=clock.until)
         return runner
 
     def _ready(self, clock: _Clock) -> Link:
@@ -211,7 +215,7 @@ class Handler:
                     count += 1
                     with clock.paused():
                         yield document
-                case "embed" | "file_url":
+                case kind if kind in _QUESTIONS:
                     self._answer(runner, frame, event, url, clock)
                 case "failed":
                     self._failure = self._told(frame)
@@ -228,7 +232,10 @@ class Handler:
                 raise self._overdue()
             try:
                 if (frame := runner.pop()) is not None:
-                    return frame
+                    if frame.fields.get("call") == self._call:
+                        return frame
+                    self._late(runner, frame, clock)
+                    continue
                 if runner.closed:
                     raise self._death()
                 control = self._control
@@ -241,6 +248,14 @@ class Handler:
                     runner.receive()
             except WireError as error:
                 raise meddled(str(error)) from None
+
+    def _late(self, runner: Link, frame: Frame, clock: _Clock) -> None:
+        """A frame of an asset that is settled, by a thread or a process that went on: of no
+        effect on this one."""
+        if frame.kind in _QUESTIONS:
+            with self._overdue_is_a_fault():
+                words = {"message": "the asset for which this was asked is done"}
+                runner.send("refused", words, until=clock.until)
 
     def _answer(
         self, runner: Link, frame: Frame, event: Mapping[str, Any], url: str, clock: _Clock

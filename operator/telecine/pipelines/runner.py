@@ -51,6 +51,7 @@ class Runner:
                 self._serve(frame)
 
     def _serve(self, frame: Frame) -> None:
+        self._channel.call = int(frame.fields["call"])
         filetools.give(str(frame.fields["base"]), self._channel.content)
         try:
             count = self._call(frame.fields["event"])
