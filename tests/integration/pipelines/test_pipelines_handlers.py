@@ -343,6 +343,23 @@ def test_one_that_kills_its_supervisor_leaves_nothing(content: Path) -> None:
         assert len(one.processes()) == 3
 
 
+def test_one_that_kills_every_supervisor_leaves_nothing(content: Path) -> None:
+    code = """
+        if os.fork() == 0:
+            os.setsid()
+            while True: time.sleep(600)
+        session = os.getppid()
+        stat = open(f"/proc/{session}/stat").read()
+        for pid in (int(stat.rpartition(")")[2].split()[1]), session):
+            os.kill(pid, 9)
+        time.sleep(600)
+    """
+    with chunk(misdeed(code), content) as one:
+        assert one.failure("bad").reason == "HandlerCrashed"
+        assert one.documents("next")[0]["state"] == ["next"]
+        assert len(one.processes()) == 3
+
+
 # What a handler prints
 
 

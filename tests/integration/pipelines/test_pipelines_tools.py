@@ -46,7 +46,7 @@ def handler(event):
 def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 seconds: a cat, then a written card; something is said at second 2."""
     path = tmp_path_factory.mktemp("films") / "reel.mp4"
-    cat, card = photograph("chelsea"), text_picture("The end of the reel")
+    cat, card = photograph("cat"), text_picture("The end of the reel")
     shots = [Shot(cat, 12.0), Shot(card, 12.0)]
     film(path, shots, [Sentence("The coffee is ready in the kitchen.", 2.0)])
     return path
@@ -184,7 +184,7 @@ def test_a_model_that_cannot_be_had_is_an_exception_of_the_handler(movie: Path) 
 
 def test_pictures_are_split_and_embedded(tmp_path: Path) -> None:
     path = tmp_path / "cat.png"
-    photograph("chelsea").save(path)
+    photograph("cat").save(path)
     code = """
         from mixpeek import FileTools, Mixpeek
         def handler(event):
@@ -196,7 +196,8 @@ def test_pictures_are_split_and_embedded(tmp_path: Path) -> None:
     """
     with chunk(code, path, limits=ROOMY) as one:
         split, whole = one.documents("cat", name="cat.png", mime="image/png")
-    assert (split["width"], split["height"]) == Image.open(path).size
+    with Image.open(path) as picture:
+        assert (split["width"], split["height"]) == picture.size
     assert split["embedding"] == pytest.approx(whole["embedding"])
 
 
