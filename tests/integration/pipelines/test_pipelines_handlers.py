@@ -329,6 +329,20 @@ def test_a_pool_of_its_own_lives_from_asset_to_asset(content: Path) -> None:
     assert first["pid"] == second["pid"]
 
 
+def test_a_runner_that_dies_between_assets_fails_none(content: Path) -> None:
+    code = """
+        import os, signal
+        def handler(event):
+            return {"pid": os.getpid()}
+    """
+    with chunk(code, content) as one:
+        (first,) = one.documents("a")
+        os.kill(first["pid"], signal.SIGKILL)
+        eventually(lambda: first["pid"] not in one.processes())
+        (second,) = one.documents("b")
+    assert second["pid"] != first["pid"]
+
+
 def test_one_that_kills_its_supervisor_leaves_nothing(content: Path) -> None:
     code = """
         if os.fork() == 0:
