@@ -12,7 +12,7 @@ from telecine.cli.audit import audit
 from telecine.cli.common import out
 from telecine.cli.ledger import explain, objects, requeue
 from telecine.cli.logs import logs
-from telecine.cli.pipelines_test import test
+from telecine.cli.pipelines_test import try_handler
 from telecine.cli.plan import plan
 from telecine.cli.search import search
 from telecine.cli.status import status
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(dev, name="dev")
 pipelines = typer.Typer(help="Pipelines: your own functions over assets.", no_args_is_help=True)
-pipelines.command()(test)
+pipelines.command("test")(try_handler)
 app.add_typer(pipelines, name="pipelines")
 for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
     app.command()(command)

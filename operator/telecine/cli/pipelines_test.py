@@ -24,7 +24,7 @@ _LEFT_OUT = frozenset({"__pycache__", ".git", ".venv", "node_modules"})
 _MOST_FILE = 8 << 20
 
 
-def test(
+def try_handler(
     folder: Annotated[
         Path,
         typer.Argument(

@@ -21,6 +21,8 @@ class Channel:
         self._connection, self._frames = connection, Frames()
         self._waiting: list[Frame] = []
         self._mutex = threading.Lock()
+        self.call = 0
+        """Number of the call that is at work; the host tells frames of an earlier one by it."""
         self.content = -1
         """File descriptor of the asset's content, read-only, as the last call brought it."""
 
@@ -32,7 +34,7 @@ class Channel:
             WireError: it is too long.
         """
         with self._mutex:
-            self._connection.sendall(encode(kind, fields, blob))
+            self._connection.sendall(encode(kind, {**fields, "call": self.call}, blob))
 
     def ask(self, kind: str, fields: dict[str, Any], blob: bytes = b"") -> Frame:
         """The host's answer.
@@ -42,7 +44,7 @@ class Channel:
             OSError, WireError: as `send`.
         """
         with self._mutex:
-            self._connection.sendall(encode(kind, fields, blob))
+            self._connection.sendall(encode(kind, {**fields, "call": self.call}, blob))
             answer = self.receive()
         if answer is None:
             raise ConnectionResetError("the host is gone")

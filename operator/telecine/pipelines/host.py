@@ -27,6 +27,8 @@ _SETTLE_SECONDS = 40.0
 _GRACE_SECONDS = 2.0
 """For the news of a runner's end after its connection closed."""
 _MESSAGE = 2000
+_ATTEMPTS = 3
+_QUESTIONS = frozenset({"embed", "file_url"})
 
 
 class _Clock:
@@ -79,8 +81,9 @@ class Handler:
         self._control: Link | None = None
         self._runner: Link | None = None
         self._number = 0
+        self._call = 0
         self._ended: Frame | None = None
-        self._finished = False
+        self._settled = False
         self._failure: HandlerError | None = None
         self._assets: AssetServer | None = None
 
@@ -123,7 +126,7 @@ class Handler:
             try:
                 runner = self._begin(event, name, descriptor, url, clock)
                 settled = yield from self._documents(runner, event, url, clock)
-                self._finish(name)
+                self._settle("finish", name)
             finally:
                 if not settled:
                     self._end("abandoned")
@@ -135,12 +138,25 @@ class Handler:
         self, event: Mapping[str, Any], name: str, descriptor: int, url: str, clock: _Clock
     ) -> Link:
         plain = json.loads(json.dumps(dict(event), default=str))
-        runner = self._ready(clock)
-        self._tell("asset", {"asset": name})
+        runner = self._at_work(name, clock)
+        self._call += 1
         base = url.rpartition("/")[0] + "/"
         with self._overdue_is_a_fault():
-            runner.send("call", {"event": plain, "base": base}, fds=[descriptor], until=clock.until)
+            fields = {"call": self._call, "event": plain, "base": base}
+            runner.send("call", fields, fds=[descriptor], until=clock.until)
         return runner
+
+    def _at_work(self, name: str, clock: _Clock) -> Link:
+        """A runner whose output is from now on the asset's."""
+        for _ in range(_ATTEMPTS):
+            runner = self._ready(clock)
+            # What the last asset left behind may have ended it, or its supervisor, only now.
+            if self._settle("asset", name) and self._ended is None:
+                return runner
+        raise RuntimeUnavailableError(
+            f"the supervisor of handlers did not answer {_ATTEMPTS} times; what it printed is in "
+            "the worker's log"
+        )
 
     def _ready(self, clock: _Clock) -> Link:
         """The runner that is at work, or a new one."""
@@ -211,7 +227,7 @@ class Handler:
                     count += 1
                     with clock.paused():
                         yield document
-                case "embed" | "file_url":
+                case kind if kind in _QUESTIONS:
                     self._answer(runner, frame, event, url, clock)
                 case "failed":
                     self._failure = self._told(frame)
@@ -228,7 +244,10 @@ class Handler:
                 raise self._overdue()
             try:
                 if (frame := runner.pop()) is not None:
-                    return frame
+                    if frame.fields.get("call") == self._call:
+                        return frame
+                    self._late(runner, frame, clock)
+                    continue
                 if runner.closed:
                     raise self._death()
                 control = self._control
@@ -241,6 +260,14 @@ class Handler:
                     runner.receive()
             except WireError as error:
                 raise meddled(str(error)) from None
+
+    def _late(self, runner: Link, frame: Frame, clock: _Clock) -> None:
+        """A frame of an asset that is settled, by a thread or a process that went on: of no
+        effect on this one."""
+        if frame.kind in _QUESTIONS:
+            with self._overdue_is_a_fault():
+                words = {"message": "the asset for which this was asked is done"}
+                runner.send("refused", words, until=clock.until)
 
     def _answer(
         self, runner: Link, frame: Frame, event: Mapping[str, Any], url: str, clock: _Clock
@@ -276,8 +303,8 @@ class Handler:
                         self._log(str(frame.fields.get("asset")), self._masking.text(str(line)))
                 case "ended" if frame.fields.get("number") == self._number:
                     self._ended = frame
-                case "finished":
-                    self._finished = True
+                case "begun" | "finished":
+                    self._settled = True
                 case "failed":
                     said = str(frame.fields.get("message", ""))[:_MESSAGE]
                     self._forget()
@@ -299,12 +326,14 @@ class Handler:
             with contextlib.suppress(TimeoutError):
                 self._control.send(kind, fields, until=_soon())
 
-    def _finish(self, name: str) -> None:
-        """All that it printed is logged, and nothing that it left behind runs on."""
-        self._finished = False
-        self._tell("finish", {"asset": name})
-        if not self._await(lambda: self._finished, _SETTLE_SECONDS):
+    def _settle(self, what: str, name: str) -> bool:
+        """Tells the supervisor that an asset begins or is finished, and waits for its word: all
+        printed before is logged then, and nothing that was left behind runs on."""
+        self._settled = False
+        self._tell(what, {"asset": name})
+        if not self._await(lambda: self._settled, _SETTLE_SECONDS):
             self._forget()
+        return self._settled
 
     def _end(self, reason: str) -> None:
         """Ends the runner, and waits until everything of it is gone."""

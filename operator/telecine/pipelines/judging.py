@@ -18,7 +18,12 @@ _MESSAGE, _TRACE = 2000, 20_000
 def checked(frame: Frame, index: int) -> dict[str, Any]:
     """The document of a frame. Raises HandlerError."""
     fields = frame.fields.get("fields")
-    if not isinstance(fields, dict) or len(frame.blob) % 8 or results.EMBEDDING in fields:
+    if (
+        not isinstance(fields, dict)
+        or results.EMBEDDING in fields
+        or len(frame.blob) % 8
+        or len(frame.blob) > 8 * results.MOST_DIMENSIONS
+    ):
         raise meddled("a document that is none")
     vector = array("d", frame.blob).tolist() or None
     try:

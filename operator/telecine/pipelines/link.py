@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from telecine.pipelines import processes
 from telecine.pipelines.faults import RuntimeUnavailableError
 from telecine.pipelines.surroundings import started_with
 from telecine.pipelines.wire import READ_BYTES, Frame, Frames, encode
@@ -115,6 +116,11 @@ class OwnSupervisor:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Raises RuntimeUnavailableError."""
+        if sys.platform != "linux":
+            raise RuntimeUnavailableError(
+                f"handlers are watched by means of Linux alone, and this is {sys.platform}: run "
+                "it in a container"
+            )
         self._folder = Path(tempfile.mkdtemp(prefix="telecine-handlers-"))
         self.socket = self._folder / "supervisor.sock"
         command = [sys.executable, "-P", "-m", "telecine.pipelines.supervisor"]
@@ -146,6 +152,8 @@ class OwnSupervisor:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # A handler can have killed everything that would have ended what it started.
+        processes.end_marked(f"{self._folder}/")
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

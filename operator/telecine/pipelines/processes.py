@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE = 30.0
+_LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+"""Whether this kernel lists the children of a process (CONFIG_PROC_CHILDREN)."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -39,6 +41,8 @@ def never_gain() -> None:
 
 
 def children(pid: int) -> list[int]:
+    if not _LISTED:
+        return [child for child in _pids() if _parent(child) == pid]
     found: list[int] = []
     # It may end while it is looked at.
     with contextlib.suppress(OSError):
@@ -46,6 +50,29 @@ def children(pid: int) -> list[int]:
             with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
                 found += map(int, file.read().split())
     return found
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _parent(pid: int) -> int:
+    """0 of one that is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            # Its name, in parentheses, may hold anything.
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def end_marked(mark: str) -> None:
+    """Kills the processes that have a text in their environment, and those alone."""
+    for pid in _pids():
+        # Of another user, or gone: not ours.
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if mark.encode() in file.read():
+                _signal(pid, signal.SIGKILL)
 
 
 def descendants(pid: int, spare: Collection[int] = ()) -> Iterator[int]:

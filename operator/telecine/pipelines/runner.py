@@ -20,6 +20,7 @@ from typing import Any
 from telecine.pipelines import filetools, results, sdk
 from telecine.pipelines.channel import Channel
 from telecine.pipelines.output import Masking
+from telecine.pipelines.surroundings import offer_to_be_killed
 from telecine.pipelines.traces import user_trace
 from telecine.pipelines.wire import Frame
 from telecine.providers.redact import forms
@@ -51,6 +52,7 @@ class Runner:
                 self._serve(frame)
 
     def _serve(self, frame: Frame) -> None:
+        self._channel.call = int(frame.fields["call"])
         filetools.give(str(frame.fields["base"]), self._channel.content)
         try:
             count = self._call(frame.fields["event"])
@@ -166,6 +168,7 @@ def _summary(error: BaseException) -> str:
 
 
 def main(arguments: list[str]) -> None:
+    offer_to_be_killed()
     connection = socket.socket(fileno=int(arguments[0]))
     connection.set_inheritable(False)
     names = [name for name in arguments[1].split(",") if name]

@@ -124,6 +124,7 @@ class Session:
                 self._drain()
                 self._asset = str(frame.fields["asset"])
                 self._output.begin()
+                self._tell("begun", asset=self._asset)
             case "finish":
                 self._finish()
             case "kill" if self._runner is not None:

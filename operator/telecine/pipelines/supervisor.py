@@ -128,6 +128,9 @@ class Supervisor:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             shutil.rmtree(scratch, ignore_errors=True)
+        self._sessions.clear()
+        # What a session that was killed has left.
+        processes.end_descendants(os.getpid(), self._reap)
         self._path.unlink(missing_ok=True)
         if self._bound:
             shutil.rmtree(self._path.parent, ignore_errors=True)

@@ -97,7 +97,11 @@ def confine(limits: HandlerLimits) -> None:
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     # Reserved memory counts here, touched or not: the watcher is the stricter one.
     _lower(resource.RLIMIT_DATA, 2 * limits.memory + _HEADROOM)
-    # Where memory runs out for all, the kernel is to choose the handler. Not every kernel has it.
+
+
+def offer_to_be_killed() -> None:
+    """Where memory runs out for all, the kernel is to choose this process."""
+    # Not every container has that file.
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
 
