@@ -13,6 +13,7 @@ from telecine.cli.common import out
 from telecine.cli.ledger import explain, objects, requeue
 from telecine.cli.logs import logs
 from telecine.cli.plan import plan
+from telecine.cli.release import release
 from telecine.cli.search import search
 from telecine.cli.status import status
 from telecine.cli.trigger import trigger
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dev, name="dev")
-for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
+for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status, release):
     app.command()(command)
 
 
