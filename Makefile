@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e e2e lint format generate bench \
+.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e e2e bench-cluster lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -62,7 +62,10 @@ test-e2e: setup binaries ## The operator's stories from start to end, and kill -
 	@$(BIN)/pytest tests/e2e $(ARGS)
 
 e2e: setup ## The chart on a real node (root, containerd), or on TELECINE_E2E_KUBECONFIG; not part of `test`
-	@$(BIN)/pytest tests/cluster -s -o timeout_func_only=true $(ARGS)
+	@$(BIN)/pytest tests/cluster --ignore tests/cluster/benchmarks -s -o timeout_func_only=true $(ARGS)
+
+bench-cluster: setup ## What Jobs cost and how they scale, on the node of `e2e`
+	@$(BIN)/pytest tests/cluster/benchmarks -s -p no:randomly -o timeout_func_only=true $(ARGS)
 
 bench: setup binaries ## Benchmarks against the plain libraries
 	@$(BIN)/pytest tests/benchmarks -s $(ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from telecine.api.base import API_VERSION, GROUP, REQUESTED_AT
 from telecine.api.namespace import DeletionPolicy
@@ -17,7 +17,7 @@ from telecine.execution.kube import RESOURCES
 from telecine.execution.resolve import HANDLER
 
 from .context import Context
-from .result import StalledError
+from .result import StalledError, WaitingError
 from .store import Key
 
 Body = dict[str, Any]
@@ -115,19 +115,21 @@ def ensure(ctx: Context, pipeline: Body, wanted: Wanted) -> None:
             require_own(there, metadata["uid"])
             if (there["metadata"].get("annotations") or {}).get(DECLARED) == digest:
                 continue
+            if body["kind"] == "Sync" and there["spec"]["connectionRef"] != _source(body):
+                replace(ctx, there)
         ctx.client.apply(RESOURCES[body["kind"]](body), field_manager="telecine", force=True)
 
 
-def suspend(ctx: Context, pipeline: Body) -> None:
-    """Suspends the Sync of a Pipeline whose code or Connection cannot be decided any more."""
-    metadata = pipeline["metadata"]
-    name = child_name(metadata["name"])
-    there = ctx.store.get(Key("Sync", metadata["namespace"], name))
-    if there is None or there["spec"].get("suspend"):
-        return
-    require_own(there, metadata["uid"])
-    patch = {"spec": {"suspend": True}, "metadata": {"annotations": {DECLARED: None}}}
-    ctx.client.patch(RESOURCES["Sync"], name, patch, namespace=metadata["namespace"])
+def replace(ctx: Context, sync: Body) -> NoReturn:
+    """Deletes a Sync of another source; its objects go with it.
+
+    Raises:
+        WaitingError: until it is gone.
+    """
+    metadata = sync["metadata"]
+    if not metadata.get("deletionTimestamp"):
+        ctx.client.delete(RESOURCES["Sync"], metadata["name"], namespace=metadata["namespace"])
+    raise WaitingError("SourceChanged", "what came from the source of before is unindexed", 1.0)
 
 
 def require_own(body: Body, uid: str) -> None:
@@ -140,6 +142,11 @@ def require_own(body: Body, uid: str) -> None:
         f"{kind} {name} is not this Pipeline's, and has the name that its own must have: rename "
         "one of the two",
     )
+
+
+def _source(body: Body) -> Body:
+    found: Body = body["spec"]["connectionRef"]
+    return found
 
 
 def _key(body: Body) -> Key:

@@ -187,7 +187,8 @@ class Site:
             "gateway.url": "https://telecine.test",
             **more,
         }
-        return [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+        flags = {name: "--set-string" if ".settings." in name else "--set" for name in given}
+        return [p for name, value in given.items() for p in (flags[name], f"{name}={value}")]
 
 
 def services(site: Site) -> list[Body]:

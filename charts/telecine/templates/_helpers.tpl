@@ -62,6 +62,17 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Labels and annotations of what runs before an uninstall. Argument: (list . "weight") */}}
+{{- define "telecine.releaseHook" -}}
+labels:
+  {{- include "telecine.labels" (index . 0) | nindent 2 }}
+  app.kubernetes.io/component: release
+annotations:
+  helm.sh/hook: pre-delete
+  helm.sh/hook-weight: {{ index . 1 | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* Settings that operator and gateway share. */}}
 {{- define "telecine.env" -}}
 - name: TELECINE_WEAVIATE_ENDPOINT

@@ -14,6 +14,7 @@ from telecine.cli.ledger import explain, objects, requeue
 from telecine.cli.logs import logs
 from telecine.cli.pipelines_test import try_handler
 from telecine.cli.plan import plan
+from telecine.cli.release import release
 from telecine.cli.search import search
 from telecine.cli.status import status
 from telecine.cli.trigger import trigger
@@ -31,6 +32,7 @@ pipelines = typer.Typer(help="Pipelines: your own functions over assets.", no_ar
 pipelines.command("test")(try_handler)
 app.add_typer(pipelines, name="pipelines")
 for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
+for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status, release):
     app.command()(command)
 
 

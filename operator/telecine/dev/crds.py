@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from lightkube import Client
+from lightkube import ApiError, Client
+from lightkube.generic_resource import create_namespaced_resource
 from lightkube.resources.apiextensions_v1 import CustomResourceDefinition
 
 from telecine.api.crds import definitions
@@ -41,20 +42,38 @@ def apply_crds(client: Client, seconds: float = _ESTABLISHED_SECONDS) -> None:
 
     Raises:
         lightkube.ApiError: the API server refuses one.
-        TimeoutError: one is not Established after `seconds`.
+        TimeoutError: one is not served after `seconds`.
     """
-    names = []
-    for body in bodies():
+    waiting = bodies()
+    for body in waiting:
         crd = cast("CustomResourceDefinition", CustomResourceDefinition.from_dict(body))
         client.apply(crd, field_manager="telecine-dev", force=True)
-        names.append(body["metadata"]["name"])
     deadline = time.monotonic() + seconds
-    while names:
-        found = client.get(CustomResourceDefinition, names[0])
-        conditions = (found.status.conditions if found.status else None) or []
-        if any(c.type == "Established" and c.status == "True" for c in conditions):
-            names.pop(0)
+    while waiting:
+        if _established(client, waiting[0]) and _served(client, waiting[0]):
+            waiting.pop(0)
         elif time.monotonic() > deadline:
-            raise TimeoutError(f"CRD {names[0]} was not established in {seconds:.0f} s")
+            name = waiting[0]["metadata"]["name"]
+            raise TimeoutError(f"CRD {name} was not served in {seconds:.0f} s")
         else:
             time.sleep(0.05)
+
+
+def _established(client: Client, crd: dict[str, Any]) -> bool:
+    found = client.get(CustomResourceDefinition, crd["metadata"]["name"])
+    conditions = (found.status.conditions if found.status else None) or []
+    return any(c.type == "Established" and c.status == "True" for c in conditions)
+
+
+def _served(client: Client, crd: dict[str, Any]) -> bool:
+    """For a moment after it is Established, a kind is not found or its storage not ready."""
+    spec = crd["spec"]
+    names, version = spec["names"], spec["versions"][0]["name"]
+    kind = create_namespaced_resource(spec["group"], version, names["kind"], names["plural"])
+    try:
+        list(client.list(kind, namespace="default"))
+    except ApiError as error:
+        if error.status.code not in (404, 429):
+            raise
+        return False
+    return True

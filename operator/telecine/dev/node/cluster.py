@@ -14,6 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -251,3 +252,25 @@ def _ip(*arguments: str) -> None:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise NodeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def main() -> None:
+    """`python -m telecine.dev.node.cluster`: starts a node and ends it; exit code 1, and the
+    reason, where none can run."""
+    why = why_not()
+    if why is None:
+        folder = Path(tempfile.mkdtemp(prefix="tc-"))
+        try:
+            with node(folder):
+                pass
+        except (NodeError, binaries.BinaryError) as error:
+            why = str(error)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    if why is not None:
+        print(why)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
