@@ -96,15 +96,20 @@ FULL: dict[str, Spec] = {
     },
     "Pipeline": {
         "alias": "captions",
-        "git": {"url": "git@git.test:films/captions.git", "secretRef": {"name": "deploy-key"}},
+        "git": {
+            "url": "git@git.test:films/captions.git",
+            "secretRef": {"name": "deploy-key"},
+            "pollingIntervalSeconds": 60,
+        },
         "source": {
             "connectionRef": {"name": "archive"},
-            "filters": {"language": "en"},
+            "filters": {"language": "en", "year": 1927, "restored": True},
             "metadataFilters": [{"field": "duration", "operator": "lt", "value": 60}],
         },
         "destination": {"connectionRef": {"name": "shared"}, "collection": "Captions"},
         "secretRef": {"name": "api"},
         "onChange": "All",
+        "timeoutSeconds": 30,
     },
 }
 
@@ -294,11 +299,22 @@ BAD: dict[str, tuple[str, Spec, str]] = {
     "neither git nor inline": ("Pipeline", {"alias": "a"}, "either `git` or `inline`"),
     "git and inline": ("Pipeline", changed("Pipeline", git=GIT), "either `git` or `inline`"),
     "a URL that is a path": ("Pipeline", {"git": {"url": "/srv/a.git"}}, "spec.git.url"),
-    "no collection": (
+    "an empty collection": (
         "Pipeline",
-        changed("Pipeline", destination={"connectionRef": {"name": "w"}}),
+        changed("Pipeline", destination={"collection": ""}),
         "spec.destination.collection",
     ),
+    "equal to a list": (
+        "Pipeline",
+        changed("Pipeline", source={"filters": {"language": ["en"]}}),
+        "spec.source.filters.language",
+    ),
+    "asked too often": (
+        "Pipeline",
+        {"git": {**GIT, "pollingIntervalSeconds": 5}},
+        "spec.git.pollingIntervalSeconds",
+    ),
+    "no time at all": ("Pipeline", changed("Pipeline", timeoutSeconds=0), "spec.timeoutSeconds"),
     "filter of a Pipeline": (
         "Pipeline",
         changed(

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from telecine.api.base import ApiModel, CommonStatus, JobTemplate, NameRef, rules
 from telecine.api.connection import SecretRef
-from telecine.api.selection import MetadataFilter
+from telecine.api.selection import MetadataFilter, Scalar
 
 
 class GitSource(ApiModel):
@@ -26,7 +26,14 @@ class GitSource(ApiModel):
     ]
     ref: Annotated[str, Field(max_length=255)] = "main"
     path: Annotated[str, Field(max_length=1024)] = "."
-    secret_ref: SecretRef | None = None
+    secret_ref: SecretRef | None = Field(
+        default=None,
+        description="https: `token`, or `username` and `password`; ssh: `ssh_private_key` and "
+        "`known_hosts`.",
+    )
+    polling_interval_seconds: Annotated[int, Field(ge=30, le=86_400)] = Field(
+        default=300, description="How often the repository is asked whether `ref` moved."
+    )
 
 
 class InlineSource(ApiModel):
@@ -34,19 +41,24 @@ class InlineSource(ApiModel):
 
 
 class PipelineSource(ApiModel):
-    connection_ref: NameRef
-    source_path: Annotated[str, Field(max_length=4096)] = ""
-    filters: Annotated[dict[str, str], Field(max_length=64)] = Field(
+    """What is absent here is that of `config.json`."""
+
+    connection_ref: NameRef | None = None
+    source_path: Annotated[str, Field(max_length=4096)] | None = None
+    filters: Annotated[dict[str, Scalar], Field(max_length=64)] = Field(
         default_factory=dict, description="Metadata that must be equal."
     )
     metadata_filters: Annotated[list[MetadataFilter], Field(max_length=64)] = Field(
-        default_factory=list
+        default_factory=list,
+        description="With `filters`, in place of those of `config.json`.",
     )
 
 
 class PipelineDestination(ApiModel):
-    connection_ref: NameRef
-    collection: Annotated[str, Field(min_length=1, max_length=255)]
+    """What is absent here is that of `config.json`."""
+
+    connection_ref: NameRef | None = None
+    collection: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
 class OnChange(StrEnum):
@@ -72,6 +84,9 @@ class PipelineSpec(ApiModel):
         default=None, description="Its keys become environment variables of the handler."
     )
     on_change: OnChange = OnChange.NEW
+    timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(
+        default=600, description="How long the handler may take for one asset."
+    )
     job_template: JobTemplate | None = None
     suspend: bool = False
 

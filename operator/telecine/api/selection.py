@@ -46,6 +46,14 @@ _SCALAR: dict[str, Any] = {
     "minItems": 1,
     "maxItems": 0,
     "maxLength": 1024,
+}
+#: A value of metadata in a manifest.
+Scalar = Annotated[
+    Annotated[str, Field(max_length=1024)] | int | float | bool,
+    WithJsonSchema({**_SCALAR, "description": "A string, number or boolean."}),
+]
+_COMPARED = {
+    **_SCALAR,
     "description": "A string, number or boolean; a number for gt, lt, gte and lte.",
 }
 
@@ -82,9 +90,9 @@ class MetadataFilter(ApiModel):
 
     field: Annotated[str, Field(min_length=1, max_length=512)]
     operator: FilterOperator
-    value: Annotated[
-        Annotated[str, Field(max_length=1024)] | int | float | bool, WithJsonSchema(_SCALAR)
-    ] = Field(default_factory=lambda: True)  # A default in the CRD would hide a missing value.
+    value: Annotated[Scalar, WithJsonSchema(_COMPARED)] = Field(
+        default_factory=lambda: True  # A default in the CRD would hide a missing value.
+    )
 
     @model_validator(mode="after")
     def _value_fits_operator(self) -> Self:

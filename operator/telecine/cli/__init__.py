@@ -31,7 +31,6 @@ app.add_typer(dev, name="dev")
 pipelines = typer.Typer(help="Pipelines: your own functions over assets.", no_args_is_help=True)
 pipelines.command("test")(try_handler)
 app.add_typer(pipelines, name="pipelines")
-for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
 for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status, release):
     app.command()(command)
 

@@ -6,15 +6,28 @@ import gzip
 import hashlib
 import io
 import tarfile
+import warnings
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-_MOST_PACKED = 900 << 10
+HANDLER = "handler.py"
+MOST_PACKED = 900 << 10
+"""Bytes of a packed bundle: with its base64 and head it has a ConfigMap's place in etcd."""
+MOST_UNPACKED = 8 << 20
+"""Bytes of all files together."""
+MOST_FILES = 500
+MOST_HANDLER = 1 << 20
+"""Bytes of `handler.py`, which is compiled where the operator runs."""
+
+_LONGEST_PATH, _LONGEST_NAME = 1024, 255
+#: Heads and padding that a tar file has besides its contents.
+_TAR_OVERHEAD = (MOST_FILES + 1) * 4096 + (64 << 10)
 
 
 class BundleError(ValueError):
-    """The files are no bundle, or too many for one."""
+    """The files are no bundle, or too many for one. `str()` names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +39,36 @@ class Bundle:
     commit: str
     """Full Git commit id, or `inline-` and the first 12 hex digits of the digest."""
 
+    @classmethod
+    def inline(cls, handler: str) -> Bundle:
+        """The bundle of code that stands in the spec."""
+        files = {HANDLER: handler.encode()}
+        return cls(files, f"inline-{cls(files, '').digest[:12]}")
+
     @property
     def digest(self) -> str:
         """SHA-256, hexadecimal, of the sorted paths and contents."""
         whole = hashlib.sha256()
         for path, content in sorted(self.files.items()):
-            for part in (path.encode(), content):
+            for part in (path.encode("utf-8", "surrogatepass"), content):
                 whole.update(len(part).to_bytes(8, "big") + part)
         return whole.hexdigest()
 
+    def check(self) -> None:
+        """Raises BundleError when it cannot be packed, or `handler.py` is absent or no Python.
+
+        The code is compiled and never executed.
+        """
+        self.pack()
+        handler = self.files.get(HANDLER)
+        if handler is None:
+            raise BundleError(f"{HANDLER} is missing: add it, with a function handler(event)")
+        _compile(handler)
+
     def pack(self) -> bytes:
-        """A tar.gz, the same for the same files. Raises BundleError over 900 KiB."""
+        """A tar.gz, the same for the same files. Raises BundleError over a limit."""
+        _check_paths(self.files)
+        _check_size(sum(map(len, self.files.values())), self.files)
         out = io.BytesIO()
         with (
             gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed,
@@ -46,35 +78,127 @@ class Bundle:
                 entry = tarfile.TarInfo(path)
                 entry.size, entry.mode = len(content), 0o644
                 archive.addfile(entry, io.BytesIO(content))
-        if out.tell() > _MOST_PACKED:
-            raise BundleError(f"the pipeline's folder packs to {out.tell():,} bytes")
+        if out.tell() > MOST_PACKED:
+            raise BundleError(
+                f"the pipeline's folder packs to {out.tell():,} bytes and {MOST_PACKED:,} are "
+                f"allowed; {_largest(self.files)}"
+            )
         return out.getvalue()
 
     @classmethod
     def unpack(cls, data: bytes, commit: str) -> Bundle:
         """Raises BundleError for what `pack` would not make."""
+        if len(data) > MOST_PACKED:
+            raise BundleError(f"no bundle: {len(data):,} bytes and {MOST_PACKED:,} are allowed")
         files: dict[str, bytes] = {}
         try:
-            with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            with tarfile.open(fileobj=io.BytesIO(_inflate(data)), mode="r:") as archive:
                 for entry in archive:
-                    content = archive.extractfile(entry) if entry.isreg() else None
-                    if content is None:
-                        raise BundleError(f"{entry.name} is no plain file")
-                    files[_safe(entry.name)] = content.read()
-        except (tarfile.TarError, OSError, EOFError) as error:
+                    if entry.name in files:
+                        raise BundleError(f"no bundle: {entry.name!r} is in it twice")
+                    files[entry.name] = _content(archive, entry)
+                    if len(files) > MOST_FILES:
+                        break
+        except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
+            if isinstance(error, BundleError):
+                raise
             raise BundleError(f"no bundle: {error}") from error
+        _check_paths(files)
+        _check_size(sum(map(len, files.values())), files)
         return cls(files, commit)
 
     def write(self, folder: Path) -> None:
-        """Raises OSError."""
+        """Raises BundleError for a path that leads elsewhere, and OSError."""
+        _check_paths(self.files)
         for path, content in self.files.items():
-            target = folder / _safe(path)
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
 
 
-def _safe(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts:
-        raise BundleError(f"{path!r} leads out of the pipeline's folder")
-    return path
+def check_path(path: str) -> None:
+    """Raises BundleError unless a path stays inside of the folder that it is relative to."""
+    whole = PurePosixPath(path)
+    if not path or path.startswith("/") or ".." in whole.parts or "\\" in path:
+        raise BundleError(f"{path!r} leads out of the pipeline's folder: rename it")
+    if str(whole) != path or path == ".":
+        raise BundleError(f"{path!r} is no plain path: write it without `.` and double `/`")
+    if any(part.lower() == ".git" for part in whole.parts):
+        raise BundleError(f"{path!r}: a bundle has no .git: take it out of the folder")
+    # As bytes: that is what a file system counts.
+    encoded = path.encode("utf-8", "surrogatepass")
+    longest = max(len(part.encode("utf-8", "surrogatepass")) for part in whole.parts)
+    if len(encoded) > _LONGEST_PATH or longest > _LONGEST_NAME:
+        raise BundleError(f"{path[:80]!r}…: the name is too long: shorten it")
+    if not path.isprintable():
+        raise BundleError(f"{path!r} has characters that cannot be shown: rename it")
+
+
+def _check_paths(files: Mapping[str, bytes]) -> None:
+    if len(files) > MOST_FILES:
+        raise BundleError(
+            f"the pipeline's folder has more than {MOST_FILES} files: take out what is no code"
+        )
+    for path in files:
+        check_path(path)
+    for path in files:
+        for parent in PurePosixPath(path).parents:
+            if str(parent) in files:
+                raise BundleError(f"{str(parent)!r} is a file and a folder: rename one")
+
+
+def _check_size(size: int, files: Mapping[str, bytes]) -> None:
+    if size > MOST_UNPACKED:
+        raise BundleError(
+            f"the pipeline's folder has {size:,} bytes and {MOST_UNPACKED:,} are allowed; "
+            f"{_largest(files)}"
+        )
+
+
+def _largest(files: Mapping[str, bytes]) -> str:
+    path = max(files, key=lambda name: len(files[name]))
+    return (
+        f"the largest file is {path} with {len(files[path]):,}: a bundle holds code; fetch data "
+        "from elsewhere, or give an image that has it"
+    )
+
+
+def _inflate(data: bytes) -> bytes:
+    """The tar file; nothing is inflated beyond what a bundle may have."""
+    stream = zlib.decompressobj(wbits=31)
+    most = MOST_UNPACKED + _TAR_OVERHEAD
+    whole = stream.decompress(data, most + 1)
+    if len(whole) > most:
+        raise BundleError(f"no bundle: it inflates to more than {most:,} bytes")
+    if not stream.eof or stream.unused_data:
+        raise BundleError("no bundle: it is cut off, or something follows it")
+    return whole
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    if not entry.isreg() or entry.issparse():
+        raise BundleError(f"no bundle: {entry.name!r} is no plain file")
+    if entry.size > MOST_UNPACKED:
+        raise BundleError(f"no bundle: {entry.name!r} has {entry.size:,} bytes")
+    content = archive.extractfile(entry)
+    if content is None:
+        raise BundleError(f"no bundle: {entry.name!r} has no content")
+    with content:
+        return content.read()
+
+
+def _compile(handler: bytes) -> None:
+    if len(handler) > MOST_HANDLER:
+        raise BundleError(f"{HANDLER} has {len(handler):,} bytes: {MOST_HANDLER:,} are allowed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(handler, HANDLER, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        # Bytes in no encoding have no line.
+        place = HANDLER if error.lineno is None else f"{HANDLER}:{error.lineno}"
+        raise BundleError(f"{place}: {error.msg}: correct it") from error
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        raise BundleError(
+            f"{HANDLER} cannot be compiled: {error or type(error).__name__}"
+        ) from error
