@@ -22,9 +22,17 @@ from telecine.api.sync import SyncStatus
 from telecine.execution.handlers import child_name, code_body, code_of
 from telecine.execution.kube import SERVICE_ACCOUNT
 from telecine.pipelines.bundle import Bundle, BundleError
-from telecine.pipelines.config import ConfigError, connection_name, effective, read_config
+from telecine.pipelines.config import (
+    CONFIG,
+    ConfigError,
+    config_path,
+    connection_name,
+    effective,
+    parse_config,
+)
 from telecine.pipelines.extractor import HandlerExtractor
-from telecine.pipelines.git import GitError, Remote, fetch, resolve
+from telecine.pipelines.git import fetch, resolve
+from telecine.pipelines.git_errors import GitError
 
 from . import children
 from .context import Context
@@ -107,9 +115,7 @@ def code_for(
     there = stored(ctx, key)
     asked, fault = None, None
     if spec.inline is not None:
-        files = {"handler.py": spec.inline.handler.encode()}
-        bundle = Bundle(files, "")
-        bundle = Bundle(files, f"inline-{bundle.digest[:12]}")
+        bundle = checked(Bundle.inline(spec.inline.handler))
     elif there is not None and not due(body, spec, status):
         return Code(there, None)
     else:
@@ -144,21 +150,19 @@ def from_git(ctx: Context, key: Key, spec: PipelineSpec, there: Bundle | None) -
     git = spec.git
     assert git is not None
     secret = ctx.secret(key.namespace, git.secret_ref.name)[0] if git.secret_ref else {}
-    remote = Remote(
-        git.url, git.ref, secret, allow_private=ctx.settings.allow_private_endpoints
-    )
-    commit = resolve(remote)
+    private = ctx.settings.allow_private_endpoints
+    commit = resolve(git, secret, allow_private=private)
     if there is not None and there.commit == commit:
         return there
     log.info("code is fetched", pipeline=str(key), commit=commit)
-    return checked(fetch(remote, commit, git.path), commit)
+    files = fetch(git, commit, git.path, secret, allow_private=private)
+    return checked(Bundle(files, commit))
 
 
-def checked(files: Any, commit: str) -> Bundle:
-    """Raises StalledError when the files are no Pipeline."""
+def checked(bundle: Bundle) -> Bundle:
+    """Raises StalledError when it is no Pipeline's code."""
     try:
-        bundle = Bundle(files, commit)
-        bundle.pack()
+        bundle.check()
     except BundleError as error:
         raise StalledError("InvalidCode", str(error)) from error
     return bundle
@@ -197,13 +201,12 @@ def decide(ctx: Context, key: Key, spec: PipelineSpec, bundle: Bundle) -> childr
         StalledError: config.json is wrong or something is given by neither.
         WaitingError, MissingReferenceError: a Connection is not there or not ready.
     """
-    where = f"{spec.git.path}/config.json".removeprefix("./") if spec.git else "config.json"
     try:
-        raw = bundle.files.get("config.json")
-        config = read_config(raw, where) if raw is not None else None
+        raw = bundle.files.get(CONFIG)
+        config = parse_config(raw, config_path(spec)) if raw is not None else None
         given = effective(spec, config)
-        bodies = list(ctx.store.bodies(k for k in ctx.store.keys("Connection")
-                                       if k.namespace == key.namespace))
+        mine = (k for k in ctx.store.keys("Connection") if k.namespace == key.namespace)
+        bodies = list(ctx.store.bodies(mine))
         source = connection_name(given.source_connection, bodies)
         destination = (
             None

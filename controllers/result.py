@@ -10,7 +10,7 @@ from telecine.api.base import Phase
 from telecine.execution.executor import StepRefusedError
 from telecine.execution.resolve import MissingReferenceError
 from telecine.index.client import IndexSchemaError, IndexUnavailableError
-from telecine.pipelines.git import GitError
+from telecine.pipelines.git_errors import GitError
 
 
 class StalledError(Exception):

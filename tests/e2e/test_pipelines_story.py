@@ -21,7 +21,7 @@ from tests.e2e.manifests import local
 from tests.e2e.test_operator_runs import SETTINGS, Cluster
 from tests.integration.operator_process import Resources, eventually, operator
 
-LINES = '''
+LINES = """
 def handler(event):
     text = fetch(event)
     return [{"text": line, "line": number, "words": line.split()}
@@ -32,9 +32,11 @@ def fetch(event):
     from mixpeek import Mixpeek
     url = Mixpeek(os.getenv("API_KEY")).file_url(event["bucket"], event["key"])
     return urllib.request.urlopen(url).read().decode()
-'''
+"""
 WHOLE = LINES.replace("return [", "return {'text': 'whole ' + text, 'key': os_key()}\n    return [")
-WHOLE = WHOLE.replace("def fetch", "def os_key():\n    import os\n    return os.environ['API_KEY'][:3]\n\ndef fetch")
+WHOLE = WHOLE.replace(
+    "def fetch", "def os_key():\n    import os\n    return os.environ['API_KEY'][:3]\n\ndef fetch"
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,9 @@ class Pipe:
     def wait(self, indexed: int, name: str | None = None, **more: Any) -> dict[str, Any]:
         def look() -> bool:
             found = self.status(name)
-            return found.get("indexed") == indexed and all(found.get(k) == v for k, v in more.items())
+            return found.get("indexed") == indexed and all(
+                found.get(k) == v for k, v in more.items()
+            )
 
         try:
             eventually(look, 90)
@@ -180,7 +184,9 @@ def test_new_code_runs_on_what_is_new_or_on_all(pipe: Pipe) -> None:
 def test_a_handler_that_fails_fails_its_own_asset_with_its_traceback(pipe: Pipe) -> None:
     (pipe.folder / "bad.txt").write_text("boom")
     (pipe.folder / "good.txt").write_text("one fish")
-    pipe.create(LINES.replace("    return [{", "    if text == 'boom': raise KeyError(text)\n    return [{"))
+    pipe.create(
+        LINES.replace("    return [{", "    if text == 'boom': raise KeyError(text)\n    return [{")
+    )
     status = pipe.wait(1, phase="COMPLETED_WITH_ERRORS", failed=1)
     assert pipe.texts() == Counter(["one fish"])
     records = pipe.index.ledger(status["tenant"]).scan_all()
@@ -196,7 +202,9 @@ def test_filters_choose_and_what_no_longer_matches_goes(pipe: Pipe) -> None:
     pipe.create(source={"filters": {"extension": "txt"}})
     pipe.wait(1)
     assert pipe.texts() == Counter(["one fish"])
-    pipe.resources.patch("Pipeline", pipe.name, {"spec": {"source": {"filters": {"extension": "md"}}}})
+    pipe.resources.patch(
+        "Pipeline", pipe.name, {"spec": {"source": {"filters": {"extension": "md"}}}}
+    )
     eventually(lambda: pipe.texts() == Counter(["red fish"]), 60)
 
 

@@ -83,4 +83,3 @@ class Freeform:
         with self._session.call():
             config = self._session.client.collections.use(self._name).config.get()
         return {p.name: str(getattr(p.data_type, "value", p.data_type)) for p in config.properties}
-

@@ -86,7 +86,8 @@ class Effective:
     """As it was given: for `connection_name`."""
     source_path: str
     filters: tuple[MetadataFilter, ...]
-    destination_connection: str
+    destination_connection: str | None
+    """None: the operator's own Weaviate."""
     collection: str
 
 
@@ -130,7 +131,8 @@ def effective(spec: PipelineSpec, config: PipelineConfig | None) -> Effective:
         ),
     }  # fmt: skip
     found = {field: mine or theirs for field, (mine, theirs) in wanted.items()}
-    missing = [field for field, value in found.items() if value is None]
+    optional = {"destination.connection_id"}
+    missing = [field for field, value in found.items() if value is None and field not in optional]
     if missing:
         raise ConfigError(f"{field}: {_given_nowhere(spec, config)}" for field in missing)
     in_spec = source.source_path if source else None
@@ -139,7 +141,7 @@ def effective(spec: PipelineSpec, config: PipelineConfig | None) -> Effective:
         source_connection=found["source.connection_id"] or "",
         source_path=(in_spec if in_spec is not None else given.source.source_path) or "",
         filters=_filters(spec, given),
-        destination_connection=found["destination.connection_id"] or "",
+        destination_connection=found["destination.connection_id"],
         collection=found["destination.collection"] or "",
     )
 

@@ -123,7 +123,9 @@ class HandlerExtractor:
                 text = made.pop("text", "")
                 if not isinstance(text, str):
                     raise ExtractionError(
-                        "HandlerReturnedRubbish", "the key `text` must have a string", permanent=True
+                        "HandlerReturnedRubbish",
+                        "the key `text` must have a string",
+                        permanent=True,
                     )
                 vectors: dict[str, Vector] = {} if vector is None else {EMBEDDING: vector}
                 yield Document(text, vectors, {**made, **own})
