@@ -121,6 +121,8 @@ class Session:
             case "start":
                 self._start(int(frame.fields["number"]))
             case "asset":
+                # The host is to know of a runner's end before it gives it an asset.
+                self._reap()
                 self._drain()
                 self._asset = str(frame.fields["asset"])
                 self._output.begin()

@@ -102,6 +102,8 @@ def test_watching_runs_it_again_after_a_change_until_ctrl_c(folder: Path, asset:
     with subprocess.Popen(
         [*TELECINE, "pipelines", "test", str(folder), "--file", str(asset), "--watch"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        # Where the tests run in the background, Ctrl-C is ignored by them and theirs.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         assert process.stdout is not None
         lines: queue.Queue[str] = queue.Queue()
@@ -112,8 +114,11 @@ def test_watching_runs_it_again_after_a_change_until_ctrl_c(folder: Path, asset:
         (folder / "handler.py").write_text("def handler(event): return {'changed': 'yes'}\n")
         assert any("changed" in line for line in _read_until(lines, "watching"))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        reader.join()
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            reader.join()
 
 
 def _read_until(lines: queue.Queue[str], word: str) -> list[str]:
