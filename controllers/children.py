@@ -7,13 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from telecine.api.base import API_VERSION, GROUP, REQUESTED_AT
+from telecine.api.base import API_VERSION, APPROVE_UNINDEX, GROUP, REQUESTED_AT
 from telecine.api.namespace import DeletionPolicy
 from telecine.api.pipeline import OnChange, PipelineSpec
 from telecine.api.selection import MetadataFilter
-from telecine.execution.handlers import child_name
-from telecine.execution.jobs import MANAGED
-from telecine.execution.kube import RESOURCES
+from telecine.execution.jobs import MANAGED, child_name
+from telecine.execution.kube import FIELD_MANAGER, RESOURCES
 from telecine.execution.resolve import HANDLER
 
 from .context import Context
@@ -100,12 +99,12 @@ def ensure(ctx: Context, pipeline: Body, wanted: Wanted) -> None:
         ApiError: the API server refuses.
     """
     metadata = pipeline["metadata"]
-    asked = (metadata.get("annotations") or {}).get(REQUESTED_AT)
+    said = metadata.get("annotations") or {}
+    passed = {name: said[name] for name in (REQUESTED_AT, APPROVE_UNINDEX) if name in said}
     for body in children(metadata["namespace"], metadata["name"], wanted):
-        annotations = {}
-        if asked is not None and body["kind"] == "Sync":
-            annotations[REQUESTED_AT] = asked
-        digest = hashlib.sha256(json.dumps([body, asked], sort_keys=True).encode()).hexdigest()[:16]
+        annotations = passed if body["kind"] == "Sync" else {}
+        whole = json.dumps([body, annotations], sort_keys=True)
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:16]
         body["metadata"] |= {
             "annotations": {DECLARED: digest, **annotations},
             "ownerReferences": [owner_of(pipeline)],
@@ -117,7 +116,7 @@ def ensure(ctx: Context, pipeline: Body, wanted: Wanted) -> None:
                 continue
             if body["kind"] == "Sync" and there["spec"]["connectionRef"] != _source(body):
                 replace(ctx, there)
-        ctx.client.apply(RESOURCES[body["kind"]](body), field_manager="telecine", force=True)
+        ctx.client.apply(RESOURCES[body["kind"]](body), field_manager=FIELD_MANAGER, force=True)
 
 
 def replace(ctx: Context, sync: Body) -> NoReturn:

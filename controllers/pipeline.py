@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from lightkube import ApiError
@@ -19,8 +19,9 @@ from telecine.api.connection import Provider
 from telecine.api.namespace import NamespaceStatus
 from telecine.api.pipeline import PipelineSpec, PipelineStatus
 from telecine.api.sync import SyncStatus
-from telecine.execution.handlers import child_name, code_body, code_of
-from telecine.execution.kube import SERVICE_ACCOUNT
+from telecine.execution.handlers import code_body, code_of
+from telecine.execution.jobs import child_name
+from telecine.execution.kube import FIELD_MANAGER, SERVICE_ACCOUNT
 from telecine.pipelines.bundle import Bundle, BundleError
 from telecine.pipelines.config import (
     CONFIG,
@@ -187,10 +188,11 @@ def stored(ctx: Context, key: Key) -> Bundle | None:
 
 def store(ctx: Context, key: Key, body: Body, bundle: Bundle) -> None:
     try:
-        made = code_body(key.namespace, key.name, bundle, children.owner_of(body))
+        code = code_body(key.namespace, key.name, bundle, children.owner_of(body))
     except BundleError as error:
         raise StalledError("InvalidCode", str(error)) from error
-    ctx.client.apply(ConfigMap.from_dict(made), field_manager="telecine", force=True)
+    made = cast("ConfigMap", ConfigMap.from_dict(code))
+    ctx.client.apply(made, field_manager=FIELD_MANAGER, force=True)
     log.info("code was stored", pipeline=str(key), commit=bundle.commit)
 
 

@@ -1,4 +1,4 @@
-"""The code of Pipelines: kept in a ConfigMap by the operator, and brought to a worker's extractor."""
+"""The code of Pipelines: a ConfigMap, which the operator writes and a worker reads."""
 
 from __future__ import annotations
 

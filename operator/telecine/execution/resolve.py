@@ -114,8 +114,9 @@ def cluster_lookup(client: Client) -> Lookup:
     def lookup(kind: str, namespace: str, name: str) -> Body:
         try:
             if kind in ("Secret", "ConfigMap"):
-                core = Secret if kind == "Secret" else ConfigMap
-                return dict(client.get(core, name, namespace=namespace).to_dict())
+                core: Any = Secret if kind == "Secret" else ConfigMap
+                found: Body = client.get(core, name, namespace=namespace).to_dict()
+                return found
             return dict(client.get(RESOURCES[kind], name, namespace=namespace))
         except ApiError as error:
             if error.status.code == 404:

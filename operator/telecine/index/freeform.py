@@ -29,9 +29,9 @@ def plain(value: JSON) -> tuple[str, JSON] | None:
             return "text", value
         case list():
             types = {found[0] if (found := plain(one)) else "" for one in value}
-            if types <= {"boolean"} or types <= {"number"} or types <= {"text"}:
-                if not any(isinstance(one, dict | list) for one in value):
-                    return f"{types.pop()}[]", value
+            alike = types <= {"boolean"} or types <= {"number"} or types <= {"text"}
+            if alike and not any(isinstance(one, dict | list) for one in value):
+                return f"{types.pop()}[]", value
     return "text", json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 

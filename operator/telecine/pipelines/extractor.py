@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from telecine.api.bucket import BlobType
 from telecine.extractors.base import Content, Document, ExtractionError, Leg, Property, Vector
 from telecine.extractors.loading import ModelUnavailableError
 from telecine.extractors.parameters import Parameters
+from telecine.index.schema import PREFIX
 from telecine.pipelines.bundle import Bundle
 from telecine.pipelines.faults import HandlerError, RuntimeUnavailableError
 from telecine.pipelines.surroundings import HandlerLimits
@@ -36,12 +37,18 @@ class HandlerUnavailableError(ModelUnavailableError):
     reason = "HandlerUnavailable"
 
 
+def _not_ours(name: str) -> str:
+    if name.lower().startswith(PREFIX.lower()):
+        raise ValueError(f"names that begin with {PREFIX} are Telecine's own")
+    return name
+
+
 class HandlerParameters(Parameters):
     of: ClassVar[str] = "handler v1"
 
     pipeline: Annotated[str, Field(min_length=1, max_length=253)]
     collection: Annotated[
-        str, Field(max_length=200, pattern=r"^(?![Tt]elecine_)[A-Za-z][A-Za-z0-9_]*$")
+        str, Field(max_length=200, pattern=r"^[A-Za-z][A-Za-z0-9_]*$"), AfterValidator(_not_ours)
     ]
     """Where its documents go; Weaviate writes the first letter large."""
     code: str = ""
@@ -59,7 +66,7 @@ class HandlerRuntime:
     store: str
     """`event["bucket"]`: the store's own name where the provider has one (an S3 bucket)."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    limits: HandlerLimits = HandlerLimits()
+    limits: HandlerLimits = field(default_factory=HandlerLimits)
     socket: Path | None = None
     """Of a supervisor in another container."""
 
