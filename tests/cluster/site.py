@@ -213,16 +213,18 @@ def services(site: Site) -> list[Body]:
     ]
 
 
-def mux(site: Site, film: Path) -> list[Body]:
+def mux(site: Site, film: Path, captions: str) -> list[Body]:
     """A Mux test server with one film, in the operator's image."""
     content = base64.b64encode(film.read_bytes()).decode()
     metadata = {"name": "film", "namespace": SERVICES}
     made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     image = OPERATOR if site.node else os.environ["TELECINE_E2E_IMAGE"]
     command = ["python", "-m", "telecine.dev.mux", "--host", "0.0.0.0", "--port", "8888"]
+    command += ["--captions", "/data/captions.vtt"]
     films = {"name": "data", "configMap": {"name": "film"}}
     server = _service("mux", image, [*command, "/data/film.mp4"], {}, {"mux": 8888}, films)
-    return [{**made, "binaryData": {"film.mp4": content}}, *server]
+    files = {"binaryData": {"film.mp4": content}, "data": {"captions.vtt": captions}}
+    return [{**made, **files}, *server]
 
 
 def _flags(port: int) -> Sequence[str]:

@@ -17,13 +17,16 @@ from tests.cluster.test_cluster_story import telecine
 from tests.integration.mux_world import QUICK, WEBHOOK_SECRET
 from tests.integration.operator_process import Resources, eventually
 
+CAPTIONS = "WEBVTT\n\n00:00.500 --> 00:01.500\nThe keeper lit the lamp before the storm.\n"
+SPOKEN = {**QUICK, "parameters": {**QUICK["parameters"], "run_transcription": True}}  # type: ignore[dict-item]
+
 
 @pytest.fixture(scope="module")
 def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Mux test server in the cluster; where the tests reach it."""
     path = tmp_path_factory.mktemp("mux") / "film.mp4"
     film(path, [Shot(photograph("cat"), 2)], (), Style((160, 90), 5))
-    bodies = mux(site, path)
+    bodies = mux(site, path, CAPTIONS)
     site.apply(*bodies)
     site.kubectl("rollout", "status", "deploy/mux", "-n", SERVICES, "--timeout=120s")
     yield f"http://{site.address}:{NODE_PORTS['mux']}"
@@ -37,7 +40,7 @@ def test_a_film_comes_and_goes_as_mux_says(site: Site, resources: Resources, ser
     resources.secret(
         "mux", access_token_id=name, access_token_secret=secret, webhook_secret=WEBHOOK_SECRET
     )
-    resources.create("Namespace", "films", {"featureExtractors": [QUICK]})
+    resources.create("Namespace", "films", {"featureExtractors": [SPOKEN]})
     block = {"endpoint": inside, "streamEndpoint": inside, "requestsPerSecond": 1000}
     connection = {"provider": "mux", "mux": block, "secretRef": {"name": "mux"}}
     resources.create("Connection", "mux", connection)
@@ -50,7 +53,15 @@ def test_a_film_comes_and_goes_as_mux_says(site: Site, resources: Resources, ser
 
     def found() -> list[dict[str, Any]]:
         told = telecine(
-            site, "search", "a cat", "-n", "films", "-N", resources.namespace, "-o", "json"
+            site,
+            "search",
+            "who lit the lamp",
+            "-n",
+            "films",
+            "-N",
+            resources.namespace,
+            "-o",
+            "json",
         )
         results: list[dict[str, Any]] = json.loads(told)
         return results

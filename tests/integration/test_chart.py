@@ -290,6 +290,12 @@ def test_what_runs_before_an_uninstall_may_do_this_and_no_more(helm: Path) -> No
         },
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
     ]
+    keyed = of(rendered(helm, "weaviate.secret=ops/key"), "Role", "release-key")
+    assert keyed["metadata"]["namespace"] == "ops"
+    assert [(r["resources"], r.get("resourceNames"), r["verbs"]) for r in keyed["rules"]] == [
+        (["rolebindings"], None, ["list", "delete"]),
+        (["roles"], ["telecine-key-key"], ["delete"]),
+    ]
     hooks = [b for b in one if "helm.sh/hook" in (b["metadata"].get("annotations") or {})]
     kinds = ["Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount"]
     assert sorted(b["kind"] for b in hooks) == kinds

@@ -15,8 +15,10 @@ from lightkube.types import CascadeType, PatchType
 from telecine.api.base import FINALIZER
 from telecine.api.kinds import KINDS
 from telecine.cli.common import explain_errors, fail, out
+from telecine.execution.account import drop_keys
 from telecine.execution.jobs import MANAGED
 from telecine.execution.kube import RESOURCES, load_client
+from telecine.settings import load_settings
 
 Body = dict[str, Any]
 _POLL_SECONDS = 1.0
@@ -48,6 +50,8 @@ def release(
         _stop_operator(client, operator, time.monotonic() + timeout)
     jobs = _delete_jobs(client, where)
     out.print(f"Jobs stopped: {jobs}")
+    bindings = drop_keys(client, load_settings())
+    out.print(f"bindings to Weaviate's key removed: {bindings}")
     for kind in KINDS:
         released = _release(client, kind.kind, where)
         out.print(f"{kind.plural} released: {released}")

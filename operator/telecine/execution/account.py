@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from lightkube import Client
+from lightkube import ApiError, Client
 from lightkube.resources.core_v1 import ServiceAccount
 from lightkube.resources.rbac_authorization_v1 import Role, RoleBinding
 
@@ -110,9 +110,27 @@ def sweep_keys(client: Client, settings: Settings, there: Callable[[str, str], b
     return gone
 
 
+def drop_keys(client: Client, settings: Settings) -> int:
+    """Takes back all that was lent, and the Role for it; returns from how many."""
+    where, _, key = (settings.weaviate_secret or "").partition("/")
+    if not where:
+        return 0
+    gone = sweep_keys(client, settings, lambda _namespace, _sync: False)
+    try:
+        client.delete(Role, _key_role(key), namespace=where)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
+    return gone
+
+
+def _key_role(key: str) -> str:
+    return short(f"telecine-key-{key}", 63)
+
+
 def _lend_key(client: Client, step: Step, where: str, key: str, account: str) -> None:
     """Lets a Sync's account read the one Secret with the operator's Weaviate key."""
-    role = short(f"telecine-key-{key}", 63)
+    role = _key_role(key)
     meta = {"name": role, "namespace": where, "labels": dict(MANAGED)}
     _apply(client, Role, {"metadata": meta, "rules": [_rule("", "secrets", [key], "get")]})
     digest = hashlib.sha256(f"{step.namespace}/{step.sync}".encode()).hexdigest()[:10]

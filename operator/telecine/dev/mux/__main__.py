@@ -16,7 +16,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--passthrough", help="of every asset")
+    parser.add_argument("--captions", type=Path, help="WebVTT in English, of every asset")
     given = parser.parse_args()
+    captions = {"en": given.captions} if given.captions else None
     library = MuxLibrary()
     server = MuxServer(library, address=(given.host, given.port))
     stop = {signal.SIGTERM, signal.SIGINT}
@@ -25,7 +27,8 @@ def main() -> None:
         print(f"{server.url}, access_token_id {server.token_id}", flush=True)
         print(f"access_token_secret {server.token_secret}", flush=True)
         for film in given.films:
-            print(f"{library.add(film, passthrough=given.passthrough)}  {film}", flush=True)
+            ident = library.add(film, passthrough=given.passthrough, captions=captions)
+            print(f"{ident}  {film}", flush=True)
         signal.sigwait(stop)
 
 
