@@ -23,19 +23,29 @@ def require_public(url: str) -> None:
     Raises:
         ProviderError: `EndpointRefused`, or `Unreachable` when the name has no address.
     """
-    host = urlsplit(url).hostname or ""
+    public_addresses(urlsplit(url).hostname or "")
+
+
+def public_addresses(host: str) -> list[str]:
+    """All addresses of a host, for a connection to one of these and no other.
+
+    Raises:
+        ProviderError: as `require_public`.
+    """
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise ProviderError("Unreachable", f"the name {host} has no address: {error}") from error
-    for *_, where in found:
-        if not _is_public(ipaddress.ip_address(str(where[0]).partition("%")[0])):
+    addresses = list(dict.fromkeys(str(where[0]).partition("%")[0] for *_, where in found))
+    for address in addresses:
+        if not _is_public(ipaddress.ip_address(address)):
             raise ProviderError(
                 "EndpointRefused",
                 f"{host} leads to an address that is not public; the operator's setting "
                 "TELECINE_ALLOW_PRIVATE_ENDPOINTS forbids that",
                 permanent=True,
             )
+    return addresses
 
 
 def _is_public(address: _Address) -> bool:

@@ -1,0 +1,84 @@
+"""What can go wrong with a Git repository, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from telecine.providers.redact import redact
+
+
+class GitError(Exception):
+    """`str()` is fit for a status: what is wrong and the remedy, secrets redacted.
+
+    `reason` is CamelCase for a condition: GitAuthenticationFailed, GitNotFound, RefNotFound,
+    PathNotFound, GitUnreachable, GitTimeout, HostKeyUnknown, TooLarge, UnsupportedContent,
+    EndpointRefused, GitMissing. `permanent` means that only a change of spec, Secret or
+    repository can help.
+    """
+
+    def __init__(self, reason: str, message: str, *, permanent: bool = True) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.permanent = reason, message, permanent
+
+
+_CREDENTIALS = (
+    "check the keys of the Secret in git.secretRef (https: `token`, or `username` and `password`; "
+    "ssh: `ssh_private_key` and `known_hosts`) and that they may read the repository"
+)
+_KEYSCAN = (
+    "the Secret's key `known_hosts` must have the host's own line: `ssh-keyscan HOST` prints it "
+    "(-p PORT for another port than 22); compare it with what the host publishes"
+)
+_REACH = "check git.url, and that the operator's Pod may reach the host"
+
+#: In order: a pattern in what git prints, the reason, whether it is permanent, and the remedy.
+_RULES: tuple[tuple[str, str, bool, str], ...] = (
+    (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|host key is known for",
+     "HostKeyUnknown", True, _KEYSCAN),
+    (r"No user exists for uid", "GitUnreachable", True,
+     "ssh needs an entry in /etc/passwd for the user that the operator runs as; Telecine's image "
+     "has one for 65532: use that as runAsUser, or an https URL"),
+    (r"cannot run ssh|ssh: not found|exec 'ssh'", "GitMissing", True,
+     "install openssh-client where the operator runs; Telecine's image has it"),
+    (r"not found in upstream|couldn't find remote ref|not our ref|unadvertised object|"
+     r"bad object|remote error: upload-pack", "RefNotFound", True, "check git.ref"),
+    (r"Permission denied \(|Authentication failed|could not read (Username|Password)|"
+     r"Load key .*(invalid format|error in libcrypto|incorrect passphrase)|"
+     r"HTTP (401|403)|returned error: (401|403)|Too many authentication failures",
+     "GitAuthenticationFailed", True, _CREDENTIALS),
+    (r"returned error: 3\d\d", "GitUnreachable", True,
+     "the server answers that the repository is elsewhere; credentials do not follow it: write "
+     "that address in git.url"),
+    (r"repository '[^']*' not found|Repository not found|does not appear to be a git repository|"
+     r"returned error: (404|410)|not found: did you run git update-server-info|"
+     r"project you were looking for could not be found",
+     "GitNotFound", True,
+     "check git.url; without credentials a private repository may look absent"),
+    (r"SSL certificate|certificate verify|server certificate|SSL peer certificate",
+     "GitUnreachable", True, "the server's certificate is not trusted where the operator runs"),
+    (r"No space left|index-pack failed: .*space", "TooLarge", False,
+     "the operator's temporary folder is full"),
+    (r"transport '[^']*' not allowed", "GitUnreachable", True, "use an https or ssh URL"),
+)  # fmt: skip
+_COMPILED = tuple(
+    (re.compile(pattern, re.IGNORECASE), reason, permanent, remedy)
+    for pattern, reason, permanent, remedy in _RULES
+)
+#: Lines of ssh and git that say nothing of the cause.
+_NOISE = re.compile(
+    r"^(@+|warning: .*|hint: .*|remote: *|and the repository exists\.|"
+    r"please make sure you have the correct access rights|"
+    r"fatal: could not read from remote repository\.|\s*)$",
+    re.IGNORECASE,
+)
+
+
+def from_output(what: str, stderr: str, secret: Mapping[str, str]) -> GitError:
+    """The error that a git program's complaint stands for."""
+    lines = [line for line in stderr.splitlines() if not _NOISE.match(line)]
+    quoted = redact(" ".join(lines[-4:]) or stderr or "git said nothing", secret)
+    for pattern, reason, permanent, remedy in _COMPILED:
+        if pattern.search(stderr):
+            return GitError(reason, f"{what}: {quoted}: {remedy}", permanent=permanent)
+    return GitError("GitUnreachable", f"{what}: {quoted}: {_REACH}", permanent=False)
