@@ -12,6 +12,7 @@ from telecine.cli.audit import audit
 from telecine.cli.common import out
 from telecine.cli.ledger import explain, objects, requeue
 from telecine.cli.logs import logs
+from telecine.cli.pipelines import app as pipelines
 from telecine.cli.plan import plan
 from telecine.cli.search import search
 from telecine.cli.status import status
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dev, name="dev")
+app.add_typer(pipelines, name="pipelines")
 for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status):
     app.command()(command)
 

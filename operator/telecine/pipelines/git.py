@@ -164,10 +164,11 @@ def _tree(git: GitRunner, commit: str, folder: str) -> str:
     if not folder:
         return f"{commit}^{{tree}}"
     found = git.run("ls-tree", "-z", "--full-tree", commit, "--", folder)
-    _, kind, object_id = (found.partition(b"\t")[0].decode().split(" ") + ["", ""])[:3]
-    if kind == "tree":
-        return object_id
-    what = f"{folder!r} is no folder" if kind else f"there is no folder {folder!r}"
+    if found:
+        _, kind, object_id = found.partition(b"\t")[0].decode().split(" ")
+        if kind == "tree":
+            return object_id
+    what = f"{folder!r} is no folder" if found else f"there is no folder {folder!r}"
     raise GitError("PathNotFound", f"{git.url}: {what} at commit {commit[:12]}: correct git.path")
 
 
