@@ -39,7 +39,7 @@ NODE_PORTS = {"weaviate": 30080, "grpc": 30051, "s3": 30500, "mux": 30888}
 MUX_TOKEN = ("a3b02074-dbca-47b6-9a2b-7a4f8fbc2d31", "Am9+RGn2mhmzDemo")
 _SOURCES = (
     "pyproject.toml", "uv.lock", "README.md", "LICENSE", "operator", "controllers",
-    "scripts/worker-packages.sh",
+    "scripts/operator-programs.sh", "scripts/worker-packages.sh",
 )  # fmt: skip
 _PORTS = {"gossip": 7946, "data": 7947, "raft": 8300, "raft_rpc": 8301, "grpc": 50051}
 

@@ -210,7 +210,7 @@ def test_filters_choose_and_what_no_longer_matches_goes(pipe: Pipe) -> None:
     assert pipe.texts() == Counter(["red fish", "blue fish"])
 
     # More than half of all would go: that waits for a word from the user.
-    source = {"filters": {"extension": "pdf"}}
+    source = {"filters": {"extension": "pdf"}, "metadataFilters": None}
     pipe.resources.patch("Pipeline", pipe.name, {"spec": {"source": source}})
     eventually(
         lambda: (

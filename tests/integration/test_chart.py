@@ -210,6 +210,9 @@ OPERATOR = {
 } | {("telecine.dev", f"{kind}/status", "patch") for kind in KINDS} | {
     ("", "secrets", "get"), ("", "secrets", "list"), ("", "secrets", "watch"),
     ("", "events", "create"),
+    *(("telecine.dev", kind, "create") for kind in ("namespaces", "buckets", "syncs")),
+    ("telecine.dev", "syncs", "delete"),
+    *(("", "configmaps", verb) for verb in ("get", "create", "patch")),
     *(("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update", "patch")),
 }  # fmt: skip
 JOBS = {

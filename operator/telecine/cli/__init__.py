@@ -12,7 +12,7 @@ from telecine.cli.audit import audit
 from telecine.cli.common import out
 from telecine.cli.ledger import explain, objects, requeue
 from telecine.cli.logs import logs
-from telecine.cli.pipelines_test import try_handler
+from telecine.cli.pipelines import app as pipelines
 from telecine.cli.plan import plan
 from telecine.cli.release import release
 from telecine.cli.search import search
@@ -28,8 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(dev, name="dev")
-pipelines = typer.Typer(help="Pipelines: your own functions over assets.", no_args_is_help=True)
-pipelines.command("test")(try_handler)
 app.add_typer(pipelines, name="pipelines")
 for command in (plan, trigger, logs, search, objects, explain, requeue, audit, status, release):
     app.command()(command)

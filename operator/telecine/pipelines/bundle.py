@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 HANDLER = "handler.py"
 MOST_PACKED = 900 << 10
-"""Bytes of a packed bundle: with its base64 and head it has a ConfigMap's place in etcd."""
+"""Bytes of a packed bundle: a ConfigMap's binaryData has 1 MiB."""
 MOST_UNPACKED = 8 << 20
 """Bytes of all files together."""
 MOST_FILES = 500

@@ -87,8 +87,9 @@ def fetch(
         form = "sha256" if len(commit) == 64 else "sha1"
         git.run("init", "--quiet", "--bare", "--template=", f"--object-format={form}")
         _fetch_commit(git, source, commit)
-        entries = _entries(git, commit, folder)
-        _fetch_contents(git, f"{commit}:{folder}")
+        tree = _tree(git, commit, folder)
+        entries = _entries(git, tree)
+        _fetch_contents(git, tree)
         _check_sizes(git, entries)
         return _contents(git, entries)
 
@@ -158,16 +159,22 @@ def _folder(path: str) -> str:
     return "/".join(parts)
 
 
-def _entries(git: GitRunner, commit: str, folder: str) -> list[_Entry]:
+def _tree(git: GitRunner, commit: str, folder: str) -> str:
+    """What git calls the folder. Its kind is asked for without its content, which is elsewhere."""
+    if not folder:
+        return f"{commit}^{{tree}}"
+    found = git.run("ls-tree", "-z", "--full-tree", commit, "--", folder)
+    if found:
+        _, kind, object_id = found.partition(b"\t")[0].decode().split(" ")
+        if kind == "tree":
+            return object_id
+    what = f"{folder!r} is no folder" if found else f"there is no folder {folder!r}"
+    raise GitError("PathNotFound", f"{git.url}: {what} at commit {commit[:12]}: correct git.path")
+
+
+def _entries(git: GitRunner, tree: str) -> list[_Entry]:
     """The files of a folder. Raises GitError for what is no file, or too many."""
-    shown = folder or "."
-    kind = git.run("cat-file", "--batch-check=%(objecttype)", stdin=f"{commit}:{folder}".encode())
-    if kind.strip() != b"tree":
-        raise GitError(
-            "PathNotFound",
-            f"{git.url} has no folder {shown!r} at commit {commit[:12]}: correct git.path",
-        )
-    output = git.run("ls-tree", "-r", "-z", "--full-tree", f"{commit}:{folder}")
+    output = git.run("ls-tree", "-r", "-z", "--full-tree", tree)
     entries = []
     for line in filter(None, output.split(b"\0")):
         head, _, name = line.partition(b"\t")
@@ -176,8 +183,8 @@ def _entries(git: GitRunner, commit: str, folder: str) -> list[_Entry]:
     if len(entries) > MOST_FILES:
         raise GitError(
             "TooLarge",
-            f"the folder {shown!r} has {len(entries):,} files and {MOST_FILES} are allowed: take "
-            "out what is no code, or give a folder of one pipeline in git.path",
+            f"the folder has {len(entries):,} files and {MOST_FILES} are allowed: take out what is "
+            "no code, or give the folder of one pipeline in git.path",
         )
     return entries
 

@@ -20,8 +20,9 @@ from telecine.dev.node.config import PAUSE
 from telecine.dev.progress import Say, say, stage
 from telecine.settings import cache_dir
 
-BASE = "localhost/telecine-base:bookworm"
-_PACKAGES = "python3,python3-venv,ca-certificates"
+_PACKAGES = "python3,python3-venv,ca-certificates,git,openssh-client"
+#: Named by what is in it: a machine's cache may have an older one.
+BASE = f"localhost/telecine-base:bookworm-{hashlib.sha256(_PACKAGES.encode()).hexdigest()[:8]}"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PAUSE_SOURCE = """package main
 
