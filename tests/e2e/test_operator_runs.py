@@ -188,11 +188,9 @@ def test_the_deletion_policy_of_a_sync_decides_about_its_objects(
 
 
 def test_what_is_not_implemented_is_stalled(resources: Resources) -> None:
-    resources.create("Pipeline", "captions", {"inline": {"handler": "def run(): pass"}})
     resources.create("Connection", "box", {"provider": "box"})
-    for kind, name in (("Pipeline", "captions"), ("Connection", "box")):
-        resources.wait(kind, name, reason="NotImplemented", ready=False)
-        assert resources.condition(kind, name, "Stalled")["reason"] == "NotImplemented"
+    resources.wait("Connection", "box", reason="NotImplemented", ready=False)
+    assert resources.condition("Connection", "box", "Stalled")["reason"] == "NotImplemented"
 
 
 def test_s3_metadata_and_tags_filter_and_a_rewrite_of_metadata_embeds_nothing(

@@ -111,10 +111,12 @@ def test_every_kind_becomes_ready(resources: Resources, folder: Path) -> None:
     assert [c["type"] for c in resources.status("Bucket", "books")["conditions"]] == ["Ready"]
 
 
-def test_a_pipeline_is_stalled_as_not_implemented(resources: Resources) -> None:
-    resources.create("Pipeline", "captions", {"inline": {"handler": "def run(): pass"}})
-    resources.wait("Pipeline", "captions", reason="NotImplemented", observedGeneration=1)
-    assert resources.condition("Pipeline", "captions", "Stalled")["status"] == "True"
+def test_a_pipeline_that_does_not_say_what_it_takes_is_told_so(resources: Resources) -> None:
+    resources.create("Pipeline", "captions", {"inline": {"handler": "def handler(event): pass"}})
+    resources.wait("Pipeline", "captions", reason="InvalidConfig", observedGeneration=1)
+    stalled = resources.condition("Pipeline", "captions", "Stalled")
+    assert "source.connection_id" in stalled["message"]
+    assert "destination.collection" in stalled["message"]
 
 
 def test_a_reference_that_appears_later_is_noticed(resources: Resources) -> None:

@@ -10,11 +10,12 @@ import pytest
 from telecine.api.bucket import BucketSpec
 from telecine.api.connection import ConnectionSpec
 from telecine.api.namespace import NamespaceSpec, NamespaceStatus
+from telecine.api.pipeline import PipelineSpec
 from telecine.api.sync import RunStep, SyncSpec
 from telecine.execution.account import account_name, worker_rules
 from telecine.execution.executor import Step, worker_arguments
 from telecine.execution.jobs import WORKER_SETTINGS, job_name, label_value, make_job
-from telecine.execution.resolve import ResolvedNamespace, ResolvedSync
+from telecine.execution.resolve import ResolvedNamespace, ResolvedPipeline, ResolvedSync
 from telecine.execution.worker import parse
 from telecine.index.client import WeaviateSettings
 from telecine.settings import Settings
@@ -26,7 +27,7 @@ OWN = {
     "job_retries", "job_ttl_seconds", "job_deadline_seconds", "connection_check_seconds",
     "breaker_failures", "breaker_seconds", "retry_base_seconds", "retry_cap_seconds",
     "cleanup_seconds", "gateway_url", "gateway_host", "gateway_port", "webhook_tolerance_seconds",
-    "webhook_max_bytes", "weaviate_api_key",
+    "webhook_max_bytes", "weaviate_api_key", "handler_socket",
 }  # fmt: skip
 
 
@@ -195,3 +196,41 @@ def test_a_worker_may_read_its_own_and_write_its_status_and_lease() -> None:
         ("leases", "update"): leases,
         ("leases", "patch"): leases,
     }
+
+
+def piped(**spec: Any) -> Step:
+    """The step of a Sync that a Pipeline made."""
+    inline = {"inline": {"handler": "def handler(event): pass"}, **spec}
+    pipeline = ResolvedPipeline("thumbs", PipelineSpec.model_validate(inline))
+    found = step("pipeline-thumbs")
+    return replace(found, resolved=replace(found.resolved, pipeline=pipeline))
+
+
+def test_a_users_function_has_a_container_of_its_own_without_a_token() -> None:
+    spec = pod(make_job(piped(secretRef={"name": "keys"}, image="mine:1"), "a", settings()))
+    assert spec["automountServiceAccountToken"] is False
+    (worker,), (handler,) = spec["containers"], spec["initContainers"]
+    mounts = {c["name"]: {m["name"] for m in c["volumeMounts"]} for c in (worker, handler)}
+    assert "token" in mounts["worker"]
+    assert mounts["handler"] == {"handler", "handler-tmp"}
+    assert (handler["image"], handler["restartPolicy"]) == ("mine:1", "Always")
+    assert handler["envFrom"] == [{"secretRef": {"name": "keys"}}]
+    assert handler["env"] == [{"name": "HOME", "value": "/tmp"}]
+    assert handler["securityContext"] == worker["securityContext"]
+    assert {"name": "TELECINE_HANDLER_SOCKET", "value": "/run/telecine/socket"} in worker["env"]
+    assert "keys" not in str(worker)
+
+
+def test_a_sync_step_and_other_syncs_have_no_such_container() -> None:
+    assert "initContainers" not in pod(make_job(step(), "a", settings()))
+    planned = replace(piped(), kind=RunStep.SYNC)
+    assert "initContainers" not in pod(make_job(planned, "a", settings()))
+    assert "automountServiceAccountToken" not in pod(make_job(planned, "a", settings()))
+
+
+def test_the_account_reads_the_code_but_not_the_functions_secret() -> None:
+    rules = worker_rules(piped(secretRef={"name": "keys"}), [])
+    named = {rule["resources"][0]: rule["resourceNames"] for rule in rules}
+    assert named["configmaps"] == ["pipeline-thumbs"]
+    assert named["pipelines"] == ["thumbs"]
+    assert "secrets" not in named

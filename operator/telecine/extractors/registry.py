@@ -15,13 +15,18 @@ _AVAILABLE = {
 }
 
 
+_MADE_BY_PIPELINES = ("handler", "v1")
+"""Not for Namespaces of a user's own: a Pipeline makes the one that has it."""
+
+
 class UnknownExtractorError(LookupError):
     """No extractor has that name and version; `str()` lists those that exist."""
 
 
 def available() -> list[str]:
     """Names and versions, as `text_extractor v1`."""
-    return sorted(f"{name} {version}" for name, version in _AVAILABLE)
+    own = (key for key in _AVAILABLE if key != _MADE_BY_PIPELINES)
+    return sorted(f"{name} {version}" for name, version in own)
 
 
 def extractor_class(name: str, version: str) -> type[Extractor]:
