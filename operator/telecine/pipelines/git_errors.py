@@ -39,7 +39,7 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
     (r"No user exists for uid", "GitUnreachable", True,
      "ssh needs an entry in /etc/passwd for the user that the operator runs as; Telecine's image "
      "has one for 65532: use that as runAsUser, or an https URL"),
-    (r"cannot run ssh|ssh: not found|exec 'ssh'", "GitMissing", True,
+    (r"cannot run ssh|ssh: (command )?not found", "GitMissing", True,
      "install openssh-client where the operator runs; Telecine's image has it"),
     (r"not found in upstream|couldn't find remote ref|not our ref|unadvertised object|"
      r"bad object|remote error: upload-pack", "RefNotFound", True, "check git.ref"),
