@@ -55,8 +55,11 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
      r"project you were looking for could not be found",
      "GitNotFound", True,
      "check git.url; without credentials a private repository may look absent"),
-    (r"SSL certificate|certificate verify|server certificate|SSL peer certificate",
-     "GitUnreachable", True, "the server's certificate is not trusted where the operator runs"),
+    (r"SSL certificate|certificate verify|server certificate|SSL peer certificate|"
+     r"certificate subject name|does not match target host",
+     "GitUnreachable", True,
+     "the server's certificate is not that of this host, or not trusted where the operator runs "
+     "(SSL_CERT_FILE)"),
     (r"No space left|index-pack failed: .*space", "TooLarge", False,
      "the operator's temporary folder is full"),
     (r"transport '[^']*' not allowed", "GitUnreachable", True, "use an https or ssh URL"),
