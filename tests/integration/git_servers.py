@@ -7,6 +7,7 @@ import getpass
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -80,18 +81,23 @@ class HttpServer:
 
     USER, TOKEN = "reader", "s3cr3t-t0ken"
 
-    def __init__(self, root: Path, elsewhere: str = "") -> None:
+    def __init__(self, root: Path, elsewhere: str = "", certificate: Path | None = None) -> None:
         self.root, self.elsewhere = root, elsewhere
+        self.scheme = "https" if certificate else "http"
         self.requests: list[tuple[str, str | None]] = []
         """Path and Authorization header of each."""
         self.ending = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @contextmanager
     def serving(self) -> Iterator[HttpServer]:
@@ -124,10 +130,12 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             elif first == "moved":
                 self.send_response(302)
                 self.send_header("Location", f"{server.elsewhere}/private/{rest}")
+                self.send_header("Content-Length", "0")
                 self.end_headers()
             elif first == "private" and given != f"Basic {wanted}":
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="films"')
+                self.send_header("Content-Length", "0")
                 self.end_headers()
             else:
                 self._run(f"/{rest}")
@@ -154,7 +162,7 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
             head, _, body = done.stdout.partition(b"\r\n\r\n")
             fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
             self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for name, value in fields.items():
+            for name, value in {**fields, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -349,8 +351,6 @@ def test_secrets_are_on_no_command_line(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    import subprocess
-
     seen: list[str] = []
     popen = subprocess.Popen
 
@@ -392,6 +392,46 @@ def test_a_deploy_key_reads_over_ssh(ssh: SshServer, repository: Repository, nam
     where = ssh.url(repository.bare)
     commit = find(where, secret=keys)
     assert get(where, commit, secret=keys) == FILES
+
+
+def certificate(folder: Path, name: str) -> Path:
+    """Key and certificate of a host that vouches for itself."""
+    path = folder / "certificate.pem"
+    line = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+        f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(path), "-out", "-",
+    ]  # fmt: skip
+    made = subprocess.run(line, capture_output=True, check=True).stdout
+    path.write_bytes(path.read_bytes() + made)
+    return path
+
+
+def test_a_certificate_must_be_trusted_and_that_of_the_name(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telecine.pipelines.git_access.public_addresses", lambda _: ["127.0.0.1"])
+    file = certificate(tmp_path, "films.invalid")
+    with HttpServer(tmp_path, certificate=file).serving() as server:
+        path = f":{server.port}/private/{repository.bare.name}"
+        named, other = (source(f"https://{host}{path}") for host in ("films.invalid", "b.invalid"))
+        assert refused("GitUnreachable", resolve, named, TOKEN).permanent
+        monkeypatch.delenv("GIT_SSL_CAINFO", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        assert fetch(named, resolve(named, TOKEN), "one", TOKEN) == FILES
+        before = len(server.requests)
+        assert refused("GitUnreachable", resolve, other, TOKEN).permanent
+        assert len(server.requests) == before
+
+
+def test_the_missing_ssh_is_told(
+    ssh: SshServer, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(shutil.which("git") or "")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    keys = {"ssh_private_key": ssh.deploy_key, "known_hosts": ssh.known()}
+    error = refused("GitMissing", find, ssh.url(repository.bare), secret=keys)
+    assert "openssh-client" in error.message
 
 
 def test_over_ssh_the_checked_address_is_the_one_connected_to(

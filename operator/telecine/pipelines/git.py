@@ -102,7 +102,7 @@ def _repository(
     with tempfile.TemporaryDirectory(prefix="telecine-git-") as name:
         home = Path(name)
         made = environment(remote, home, credentials, allow_private)
-        yield GitRunner(home, made, credentials, limits, remote.url)
+        yield GitRunner(home, made, credentials, limits, remote.url.partition("?")[0])
 
 
 def _names(ref: str) -> Sequence[str]:

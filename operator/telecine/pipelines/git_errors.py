@@ -39,7 +39,7 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
     (r"No user exists for uid", "GitUnreachable", True,
      "ssh needs an entry in /etc/passwd for the user that the operator runs as; Telecine's image "
      "has one for 65532: use that as runAsUser, or an https URL"),
-    (r"cannot run ssh|ssh: not found|exec 'ssh'", "GitMissing", True,
+    (r"cannot run ssh|ssh: (command )?not found", "GitMissing", True,
      "install openssh-client where the operator runs; Telecine's image has it"),
     (r"not found in upstream|couldn't find remote ref|not our ref|unadvertised object|"
      r"bad object|remote error: upload-pack", "RefNotFound", True, "check git.ref"),
@@ -55,8 +55,11 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
      r"project you were looking for could not be found",
      "GitNotFound", True,
      "check git.url; without credentials a private repository may look absent"),
-    (r"SSL certificate|certificate verify|server certificate|SSL peer certificate",
-     "GitUnreachable", True, "the server's certificate is not trusted where the operator runs"),
+    (r"SSL certificate|certificate verify|server certificate|SSL peer certificate|"
+     r"certificate subject name|does not match target host",
+     "GitUnreachable", True,
+     "the server's certificate is not that of this host, or not trusted where the operator runs "
+     "(SSL_CERT_FILE)"),
     (r"No space left|index-pack failed: .*space", "TooLarge", False,
      "the operator's temporary folder is full"),
     (r"transport '[^']*' not allowed", "GitUnreachable", True, "use an https or ssh URL"),

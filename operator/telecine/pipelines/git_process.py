@@ -151,6 +151,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
     for stream in (process.stdout, process.stderr):
         if stream is not None:
+            # To its end: then none of them is left that writes into the temporary folder.
+            while stream.read(_CHUNK):
+                continue
             stream.close()
 
 
@@ -159,6 +162,9 @@ def clean_environment(home: Path, settings: Sequence[tuple[str, str]]) -> dict[s
     kept = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "CURL_CA_BUNDLE")
     environment = {name: os.environ[name] for name in kept if os.environ.get(name)}
     environment.setdefault("PATH", os.defpath)
+    if "SSL_CERT_FILE" in environment:
+        # Not every libcurl that git is linked with reads it.
+        environment.setdefault("GIT_SSL_CAINFO", environment["SSL_CERT_FILE"])
     environment |= {
         "HOME": str(home),
         "TMPDIR": str(home),
