@@ -108,7 +108,6 @@ def test_wrong_folders_are_told_and_the_others_are_there(tmp_path: Path) -> None
         "c/handler.py:1: invalid syntax: correct it",
         "d/handler.py is missing: add it, with a function handler(event)",
         f"e: source.connection_id: {nowhere}",
-        f"e: destination.connection_id: {nowhere}",
         f"e: destination.collection: {nowhere}",
         "f: link is no plain file: put the file itself there",
         "g: config.json is missing: add it, with alias, source and destination",
