@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 KEEP ?=
 ARGS ?=
 
-.PHONY: help setup binaries dev demo demo-mux test test-unit test-integration test-e2e e2e bench-cluster lint format generate bench \
+.PHONY: help setup binaries dev demo demo-mux demo-pipelines test test-unit test-integration test-e2e e2e bench-cluster lint format generate bench \
 	clean down
 
 help: ## Show this list
@@ -33,6 +33,9 @@ demo: setup ## Index a folder and an S3 bucket and search them; KEEP=1 leaves it
 
 demo-mux: setup ## Index films of a Mux test server, and follow its webhooks
 	@$(BIN)/python -m telecine.dev.demo_mux $(ARGS)
+
+demo-pipelines: setup ## Run functions of a Git repository over films and texts
+	@$(BIN)/python -m telecine.dev.demo_pipelines $(ARGS)
 
 test: test-unit test-integration test-e2e ## All tests: unit, integration, then the operator under kills
 

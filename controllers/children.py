@@ -45,6 +45,8 @@ def children(namespace: str, pipeline: str, wanted: Wanted) -> list[Body]:
     """The specs of what is made, in the order in which they are needed. Pure."""
     name, spec = child_name(pipeline), wanted.spec
     parameters = {"pipeline": pipeline, "collection": wanted.collection}
+    if spec.destination is not None and spec.destination.query_model is not None:
+        parameters["query_model"] = spec.destination.query_model.value
     if spec.on_change is OnChange.ALL:
         parameters["code"] = wanted.digest
     isolated: Body = {

@@ -54,7 +54,9 @@ class Code:
 
     bundle: Bundle
     checked: datetime | None
-    fault: GitError | None = None
+    """When it was asked at this look; None: it was not time to."""
+    fault: str | None = None
+    """Why it did not answer when it was last asked: `Reason: message`."""
 
 
 def reconcile(ctx: Context, body: Body) -> Outcome:
@@ -63,7 +65,10 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     spec = PipelineSpec.model_validate(body["spec"])
     status = PipelineStatus.model_validate(body.get("status") or {})
     require_executor(ctx, spec)
-    code = code_for(ctx, key, body, spec, status)
+    try:
+        code = code_for(ctx, key, body, spec, status)
+    except GitError as error:
+        return without_code(error, spec)
     wanted = decide(ctx, key, spec, code.bundle)
     children.ensure(ctx, body, wanted)
     changes: dict[str, Any] = {
@@ -74,18 +79,36 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
             {"pipeline": key.name, "collection": wanted.collection}
         ),
     }
+    if spec.git is not None and ctx.settings.gateway_url:
+        base = ctx.settings.gateway_url.rstrip("/")
+        changes["webhookUrl"] = f"{base}/v1/webhooks/git/{key.namespace}/{key.name}"
     if code.checked is not None:
-        changes["sourceCheckedTime"] = stamp(code.checked)
+        changes |= {"sourceCheckedTime": stamp(code.checked), "sourceFault": code.fault}
     outcome = mirrored(ctx, key, spec, changes, code.bundle.commit)
     if spec.git is not None:
         outcome.requeue_after = float(spec.git.polling_interval_seconds)
     if code.fault is not None:
+        reason, _, message = code.fault.partition(": ")
+        outcome.ready, outcome.reason, outcome.warning = False, reason, True
         commit = code.bundle.commit[:12]
-        outcome.ready, outcome.reason = False, code.fault.reason
-        outcome.message = f"{code.fault}; until then the code of {commit} goes on"
-        outcome.warning, outcome.retry = True, not code.fault.permanent
-        outcome.reconciling = not code.fault.permanent
+        outcome.message = f"{message}; until then the code of {commit} goes on"
     return outcome
+
+
+def without_code(error: GitError, spec: PipelineSpec) -> Outcome:
+    """The repository does not answer, and there is no code from before."""
+    every = float(spec.git.polling_interval_seconds) if spec.git else None
+    return Outcome(
+        phase=Phase.FAILED if error.permanent else None,
+        reason=error.reason,
+        message=str(error),
+        ready=False,
+        stalled=error.permanent,
+        reconciling=not error.permanent,
+        warning=True,
+        retry=not error.permanent,
+        requeue_after=every,
+    )
 
 
 def require_executor(ctx: Context, spec: PipelineSpec) -> None:
@@ -111,22 +134,23 @@ def code_for(
     """The code that is to run now; from Git when it is time to ask.
 
     Raises:
-        StalledError: it cannot be had, and there is none from before.
+        GitError: it cannot be had, and there is none from before.
+        StalledError: what is there is no Pipeline's code.
     """
     there = stored(ctx, key)
     asked, fault = None, None
     if spec.inline is not None:
         bundle = checked(Bundle.inline(spec.inline.handler))
     elif there is not None and not due(body, spec, status):
-        return Code(there, None)
+        return Code(there, None, status.source_fault)
     else:
         asked = datetime.now(UTC)
         try:
             bundle = from_git(ctx, key, spec, there)
         except GitError as error:
             if there is None or status.observed_generation != body["metadata"]["generation"]:
-                raise failed(error) from error
-            bundle, fault = there, error
+                raise
+            bundle, fault = there, f"{error.reason}: {error}"
     if there is None or (bundle.digest, bundle.commit) != (there.digest, there.commit):
         store(ctx, key, body, bundle)
     return Code(bundle, asked, fault)
@@ -167,10 +191,6 @@ def checked(bundle: Bundle) -> Bundle:
     except BundleError as error:
         raise StalledError("InvalidCode", str(error)) from error
     return bundle
-
-
-def failed(error: GitError) -> Exception:
-    return StalledError(error.reason, str(error)) if error.permanent else error
 
 
 def stored(ctx: Context, key: Key) -> Bundle | None:

@@ -10,7 +10,6 @@ from telecine.api.base import Phase
 from telecine.execution.executor import StepRefusedError
 from telecine.execution.resolve import MissingReferenceError
 from telecine.index.client import IndexSchemaError, IndexUnavailableError
-from telecine.pipelines.git_errors import GitError
 
 
 class StalledError(Exception):
@@ -93,10 +92,6 @@ def from_error(error: Exception) -> Outcome:
         case MissingReferenceError():
             return Outcome(
                 Phase.PENDING, "ReferenceNotFound", f"waits: {error}", False, reconciling=True
-            )
-        case GitError():
-            return Outcome(
-                None, error.reason, str(error), False, reconciling=True, warning=True, retry=True
             )
         case StepRefusedError():
             said = f"mend jobTemplate, or the operator's own template of Pods: {error}"

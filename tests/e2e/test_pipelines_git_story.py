@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
@@ -16,7 +19,7 @@ from telecine.index.client import WeaviateSettings, open_index
 from tests.e2e.test_operator_runs import SETTINGS, Cluster
 from tests.e2e.test_pipelines_story import LINES, Pipe
 from tests.integration.git_servers import HttpServer, Repository
-from tests.integration.operator_process import Resources, eventually, operator
+from tests.integration.operator_process import Resources, eventually, gateway, operator
 
 
 @pytest.fixture
@@ -48,7 +51,9 @@ def pipe(
         open_index(weaviate) as index,
     ):
         resources.secret("keys", API_KEY="secret-of-the-handler")
-        yield Pipe(resources, index, source)
+        made = Pipe(resources, index, source)
+        made.env = operator_env
+        yield made
 
 
 def config(pipe: Pipe, **destination: str) -> str:
@@ -66,7 +71,7 @@ def reason(pipe: Pipe, type: str = "Ready") -> str | None:
 
 @pytest.mark.timeout(400)
 def test_the_code_of_a_private_repository_runs_commit_by_commit(
-    pipe: Pipe, git: tuple[Repository, str]
+    pipe: Pipe, git: tuple[Repository, str], tmp_path: Path
 ) -> None:
     repository, url = git
     first = repository.commit(lines__handler_py=LINES)
@@ -104,13 +109,37 @@ def test_the_code_of_a_private_repository_runs_commit_by_commit(
     eventually(lambda: pipe.texts() == Counter(["ONE FISH"]), 90)
     assert {row["commit"] for row in pipe.rows()} == {changed}
 
+    # A push is heard at once: the polling interval is five minutes.
+    replace_secret(pipe, username="reader", token=HttpServer.TOKEN, webhook_secret="hush")
+    repository.write("lines/handler.py", LINES.replace("line,", "line.title(),"))
+    pushed = repository.commit()
+    body = json.dumps(
+        {"ref": "refs/heads/main", "after": pushed, "repository": {"clone_url": url}}
+    ).encode()
+    with gateway(pipe.env, tmp_path / "gateway.log", kube_namespace=pipe.resources.namespace) as at:
+        address = f"{at}/v1/webhooks/git/{pipe.resources.namespace}/{pipe.name}"
+        assert push(address, body, "wrong").status_code == 401
+        answer = push(address, body, "hush")
+        assert push(f"{address}-other", body, "hush").status_code == 404
+    assert answer.json() == {
+        "received": True, "handled": True, "ref": "refs/heads/main", "pipelines": [pipe.name],
+    }  # fmt: skip
+    eventually(lambda: pipe.texts() == Counter(["One Fish"]), 90)
+
     # Without the repository the code goes on, and the condition says so.
     replace_secret(pipe, username="reader", token="revoked")
     pipe.run()
     eventually(lambda: reason(pipe) == "GitAuthenticationFailed")
     (pipe.folder / "c.txt").write_text("red fish")
     pipe.resources.request("Sync", status["sync"], uuid.uuid4().hex)
-    eventually(lambda: pipe.texts() == Counter(["ONE FISH", "RED FISH"]), 90)
+    eventually(lambda: pipe.texts() == Counter(["One Fish", "Red Fish"]), 90)
+
+
+def push(url: str, body: bytes, secret: str) -> httpx2.Response:
+    """Delivers a push as GitHub does."""
+    digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    headers = {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={digest}"}
+    return httpx2.post(url, content=body, headers=headers, timeout=20.0, trust_env=False)
 
 
 def replace_secret(pipe: Pipe, **values: str) -> None:

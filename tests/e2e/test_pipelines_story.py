@@ -66,6 +66,8 @@ def resources(
 class Pipe:
     """One Pipeline over a folder, and the documents that it made."""
 
+    env: dict[str, str]
+
     def __init__(self, resources: Resources, index: Index, folder: Path) -> None:
         self.resources, self.index, self.folder = resources, index, folder
         self.name = f"p{uuid.uuid4().hex[:8]}"

@@ -18,17 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from telecine.dev.git_server import ENVIRONMENT, backend
 
 HANDLER = "def handler(event):\n    return {'key': event['key']}\n"
-_PERSON = {
-    f"GIT_{who}_{what}": value
-    for who in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "A"), ("EMAIL", "a@git.test"), ("DATE", "2026-01-01T00:00:00Z"))
-}
-ENVIRONMENT = {
-    "PATH": os.environ["PATH"], "HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull, **_PERSON,
-}  # fmt: skip
 
 
 class Repository:
@@ -143,30 +135,14 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
         do_POST = do_GET  # noqa: N815
 
         def _run(self, path: str) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            info, _, query = path.partition("?")
-            environment = {
-                **ENVIRONMENT, "GIT_PROJECT_ROOT": str(server.root), "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": info, "QUERY_STRING": query, "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type") or "",
-                "CONTENT_LENGTH": str(size), "REMOTE_ADDR": "127.0.0.1",
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding") or "",
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol") or "",
-            }  # fmt: skip
-            done = subprocess.run(
-                ["git", "http-backend"],
-                input=self.rfile.read(size),
-                env=environment,
-                capture_output=True,
-            )
-            head, _, body = done.stdout.partition(b"\r\n\r\n")
-            fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
-            self.send_response(int(fields.pop("Status", "200").split()[0]))
-            for name, value in {**fields, "Content-Length": str(len(body))}.items():
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            answer = backend(server.root, self.command, path, dict(self.headers), body)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
                 self.send_header(name, value)
             self.end_headers()
             try:
-                self.wfile.write(body)
+                self.wfile.write(answer.body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 

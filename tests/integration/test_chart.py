@@ -233,9 +233,9 @@ CLUSTER_WIDE = {
     for verb in ("list", "watch")
 }
 GATEWAY = {
-    ("telecine.dev", kind, verb) for kind in KINDS[:4] for verb in ("get", "list")
+    ("telecine.dev", kind, verb) for kind in KINDS for verb in ("get", "list")
 } | {
-    ("telecine.dev", "buckets", "patch"), ("telecine.dev", "syncs", "patch"),
+    *(("telecine.dev", kind, "patch") for kind in ("buckets", "syncs", "pipelines")),
     ("", "secrets", "get"),
 }  # fmt: skip
 

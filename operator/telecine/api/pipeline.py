@@ -29,7 +29,7 @@ class GitSource(ApiModel):
     secret_ref: SecretRef | None = Field(
         default=None,
         description="https: `token`, or `username` and `password`; ssh: `ssh_private_key` and "
-        "`known_hosts`.",
+        "`known_hosts`; for webhooks of pushes `webhook_secret`.",
     )
     polling_interval_seconds: Annotated[int, Field(ge=30, le=86_400)] = Field(
         default=300, description="How often the repository is asked whether `ref` moved."
@@ -54,11 +54,21 @@ class PipelineSource(ApiModel):
     )
 
 
+class QueryModel(StrEnum):
+    TEXT = "text"
+    VISUAL = "visual"
+
+
 class PipelineDestination(ApiModel):
     """What is absent here is that of `config.json`."""
 
     connection_ref: NameRef | None = None
     collection: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    query_model: QueryModel | None = Field(
+        default=None,
+        description="Which of Telecine's models `telecine search` embeds a query with, so that it "
+        "compares with the handler's vectors.",
+    )
 
 
 class OnChange(StrEnum):
@@ -102,6 +112,12 @@ class PipelineStatus(CommonStatus):
     digest: str | None = Field(default=None, description="Of the files of that code.")
     source_checked_time: datetime | None = Field(
         default=None, description="When the Git repository was last asked."
+    )
+    source_fault: str | None = Field(
+        default=None, description="Why the repository did not answer then: reason and message."
+    )
+    webhook_url: str | None = Field(
+        default=None, description="Where the Git server is to send its webhooks of pushes."
     )
     sync: str | None = Field(
         default=None, description="Namespace, Bucket and Sync of this name do the Pipeline's work."

@@ -25,6 +25,7 @@ from telecine.gateway.deletion import Deletion, Deletions
 from telecine.gateway.directory import Directory, Known
 from telecine.gateway.metrics import GatewayMetrics, measured
 from telecine.gateway.mux import MuxWebhooks, RefusedError
+from telecine.gateway.push import Pushes
 from telecine.gateway.requests import Requests
 from telecine.gateway.signatures import SignatureError, parse, require_recent
 from telecine.gateway.updates import Updates
@@ -53,12 +54,13 @@ class Gateway:
         self, client: Client, settings: Settings, *, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
         self._settings, self._answer_seconds = settings, answer_seconds
-        self.metrics = GatewayMetrics(mux.NAMED)
+        self.metrics = GatewayMetrics(mux.NAMED | {"push"})
         self._pool = IndexPool()
         self._directory = Directory(client, settings.kube_namespace or "*")
         self._requests = Requests(client)
         self._deletions = Deletions(client, self._pool, settings, self._requests, self.metrics)
         updates = Updates(client, self._pool, settings, self._requests, self.metrics.sources)
+        self._pushes = Pushes(client, self._requests, settings.kube_namespace or "*")
         self._mux = MuxWebhooks(self._directory, self._deletions, updates)
         # Looking at signatures has threads of its own: they are never behind the work of others.
         self._lookers = ThreadPoolExecutor(4, "verify")
@@ -111,6 +113,24 @@ class Gateway:
             ApiError, httpx2.HTTPError, IndexUnavailableError, ProviderError, TimeoutError
         ) as error:  # fmt: skip
             log.warning("a webhook could not be handled now", error=repr(error))
+            return refusal(503, "not now; deliver it again", retry_after=30)
+
+    async def git_webhook(self, request: Request) -> Response:
+        """Answers as `mux_webhook` does."""
+        place = (request.path_params["kube_namespace"], request.path_params["pipeline"])
+        try:
+            await self._look(self._pushes.known, place)
+            body = await read_body(request, self._settings.webhook_max_bytes)
+            headers = dict(request.headers)
+            answer = await self._look(self._pushes.take, place, headers, body)
+            self.metrics.event("push", handled=answer["handled"])
+            return JSONResponse(answer)
+        except RefusedError as error:
+            return refusal(error.status, str(error))
+        except MissingReferenceError as error:
+            return refusal(400, str(error))
+        except (ApiError, httpx2.HTTPError) as error:
+            log.warning("a push could not be handled now", error=repr(error))
             return refusal(503, "not now; deliver it again", retry_after=30)
 
     async def _act(self, known: Known, event_type: str, asset_id: str) -> dict[str, Any]:
@@ -271,6 +291,11 @@ def create_app(gateway: Gateway) -> Starlette:
         routes=[
             Route("/healthz", healthy),
             Route("/readyz", ready),
+            Route(
+                "/v1/webhooks/git/{kube_namespace}/{pipeline}",
+                gateway.git_webhook,
+                methods=["POST"],
+            ),
             Route("/v1/webhooks/mux/{connection_id}", gateway.mux_webhook, methods=["POST"]),
         ],
         middleware=[measured(gateway.metrics)],

@@ -156,7 +156,11 @@ class HandlerExtractor:
             case "visual":
                 from telecine.extractors.visual import load_visual_model
 
-                return {EMBEDDING: load_visual_model().embed_texts([text])[0]}
+                try:
+                    return {EMBEDDING: load_visual_model().embed_texts([text])[0]}
+                except ModelUnavailableError:
+                    # Then pictures were embedded by a model that knows no texts.
+                    return {}
         return {}
 
     def embed_picture(self, pixels: Any) -> Mapping[str, Vector]:

@@ -1,0 +1,5 @@
+"""A module beside the handler is imported as in any program."""
+
+
+def count(text):
+    return len(text.split())
