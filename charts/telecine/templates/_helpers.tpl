@@ -29,6 +29,36 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.workers.image.repository }}:{{ .Values.workers.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
+{{/* What runs the operator, and what lets go of resources when it leaves. */}}
+{{- define "telecine.operatorImage" -}}
+{{- if eq .Values.workers.executor "kubernetes" }}
+image: {{ include "telecine.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- else }}
+image: {{ include "telecine.workerImage" . | quote }}
+imagePullPolicy: {{ .Values.workers.image.pullPolicy }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the operator's Pod may run; what lets go of resources has to run there as well. */}}
+{{- define "telecine.operatorPlace" -}}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* What the chart's values make of the template of every worker's Pod, as JSON. */}}
 {{- define "telecine.workerTemplate" -}}
 {{- $container := dict "name" "worker" "resources" .Values.workers.resources }}
