@@ -265,47 +265,6 @@ def test_the_accounts_may_do_this_and_no_more(helm: Path) -> None:
     )
 
 
-RELEASE = {
-    *(("telecine.dev", kind, verb) for kind in KINDS for verb in ("list", "patch")),
-    ("batch", "jobs", "list"), ("batch", "jobs", "delete"),
-}  # fmt: skip
-
-
-def test_what_runs_before_an_uninstall_may_do_this_and_no_more(helm: Path) -> None:
-    everywhere, one = rendered(helm), rendered(helm, "watchNamespace=media")
-    assert allowed(of(everywhere, "ClusterRole", "release")) == RELEASE
-    assert allowed(of(one, "Role", "release")) == RELEASE
-    assert of(one, "Role", "release")["metadata"]["namespace"] == "media"
-    rules = of(one, "Role", "operator-end")["rules"]
-    assert of(one, "Role", "operator-end")["metadata"]["namespace"] == "apps"
-    assert rules == [
-        {
-            "apiGroups": ["apps"],
-            "resources": ["deployments"],
-            "resourceNames": ["telecine-operator"],
-            "verbs": ["get"],
-        },
-        {
-            "apiGroups": ["apps"],
-            "resources": ["deployments/scale"],
-            "resourceNames": ["telecine-operator"],
-            "verbs": ["patch"],
-        },
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
-    ]
-    keyed = of(rendered(helm, "weaviate.secret=ops/key"), "Role", "release-key")
-    assert keyed["metadata"]["namespace"] == "ops"
-    assert [(r["resources"], r.get("resourceNames"), r["verbs"]) for r in keyed["rules"]] == [
-        (["rolebindings"], None, ["list", "delete"]),
-        (["roles"], ["telecine-key-key"], ["delete"]),
-    ]
-    hooks = [b for b in one if "helm.sh/hook" in (b["metadata"].get("annotations") or {})]
-    kinds = ["Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount"]
-    assert sorted(b["kind"] for b in hooks) == kinds
-    assert {b["metadata"]["annotations"]["helm.sh/hook"] for b in hooks} == {"pre-delete"}
-    assert not any("hook" in str(b["metadata"]) for b in rendered(helm, "uninstall.release=false"))
-
-
 def test_without_jobs_the_operator_needs_no_rights_for_them(helm: Path) -> None:
     bodies = rendered(helm, "workers.executor=process")
     assert allowed(of(bodies, "ClusterRole", "operator")) == OPERATOR | CLUSTER_WIDE

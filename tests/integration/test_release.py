@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from lightkube import Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import Namespace
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Namespace, Pod
 from telecine.api.base import FINALIZER
 from telecine.cli import app
-from typer.testing import CliRunner
+from telecine.execution.jobs import MANAGED, STEP_LABEL
+from typer.testing import CliRunner, Result
 
 from tests.integration.conftest import Cluster
 from tests.integration.operator_process import Resources, eventually
-from tests.integration.test_chart import helm, kubeconfig, of, rendered
+from tests.integration.test_chart import KINDS, allowed, helm, kubeconfig, of, rendered
 
 __all__ = ["helm"]
+Hook = Callable[..., Result]
+# The package has the command under the module's name.
+release = importlib.import_module("telecine.cli.release")
 _TEXTS = {"featureExtractors": [{"name": "text_extractor"}]}
 _LOCAL = {"provider": "local", "local": {"path": "/tmp"}}
 
 
 @pytest.fixture
-def resources(cluster: Cluster, kube_namespace: str) -> Resources:
-    return Resources(cluster.client(), kube_namespace)
+def resources(cluster: Cluster, kube_namespace: str) -> Iterator[Resources]:
+    with cluster.client() as client:
+        yield Resources(client, kube_namespace)
 
 
-def test_what_was_held_is_let_go_and_stays(
-    cluster: Cluster, helm: Path, resources: Resources, kube_namespace: str, tmp_path: Path
-) -> None:
+@pytest.fixture
+def hook(cluster: Cluster, helm: Path, kube_namespace: str, tmp_path: Path) -> Hook:
+    """Runs what the chart's hook runs, with the hook's rights; the operator is not installed."""
     bodies = rendered(helm, f"watchNamespace={kube_namespace}", ns=kube_namespace)
     rights = [b for b in bodies if b["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
     done = cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights))
     assert done.returncode == 0, done.stderr
+    (container,) = of(bodies, "Job", "release")["spec"]["template"]["spec"]["containers"]
+    program, *line = container["command"]
+    assert program == "telecine"
+    config = kubeconfig(cluster, "telecine-release", kube_namespace, tmp_path / "config.yaml")
+    # It gets no address of Weaviate: whatever it did to an index would fail.
+    nowhere = {"TELECINE_WEAVIATE_ENDPOINT": "http://127.0.0.1:1"}
+    runner = CliRunner(env={"KUBECONFIG": str(config), **nowhere})
+    return lambda *more: runner.invoke(app, [*line, *more])
+
+
+def deployment(helm: Path, namespace: str) -> Deployment:
+    bodies = rendered(helm, f"watchNamespace={namespace}", ns=namespace)
+    return Deployment.from_dict(of(bodies, "Deployment", "operator"))
+
+
+def test_what_was_held_is_let_go_and_stays(
+    helm: Path, resources: Resources, kube_namespace: str, hook: Hook
+) -> None:
     client = resources.client
-    client.create(Deployment.from_dict(of(bodies, "Deployment", "operator")))
-    held, others = [FINALIZER], [FINALIZER, "example.com/mine"]
+    client.create(deployment(helm, kube_namespace))
+    held, others = [FINALIZER], ["example.com/mine", FINALIZER, "example.com/yours"]
     resources.create("Namespace", "library", _TEXTS, finalizers=held)
     resources.create("Connection", "desk", _LOCAL, finalizers=others)
     resources.create("Bucket", "free", {"namespaceRef": {"name": "library"}, "blobType": "text"})
@@ -44,30 +72,127 @@ def test_what_was_held_is_let_go_and_stays(
     resources.delete("Connection", "going")
     assert resources.exists("Connection", "going")
 
-    config = kubeconfig(cluster, "telecine-release", kube_namespace, tmp_path / "config.yaml")
-    runner = CliRunner(env={"KUBECONFIG": str(config)})
-    line = [
-        "release",
-        f"--operator={kube_namespace}/telecine-operator",
-        f"--watch-namespace={kube_namespace}",
-    ]
-    told = runner.invoke(app, line)
+    told = hook()
     assert told.exit_code == 0, told.output
     assert "telecine-operator has ended" in told.output
     assert "namespaces released: 1" in told.output
     assert "connections released: 2" in told.output
     assert "buckets released: 0" in told.output
+    assert "nothing was held" not in told.output
     scaled = client.get(Deployment, "telecine-operator", namespace=kube_namespace)
     assert scaled.spec is not None
     assert scaled.spec.replicas == 0
     eventually(lambda: not resources.exists("Connection", "going"))
-    assert resources.get("Connection", "desk")["metadata"]["finalizers"] == ["example.com/mine"]
+    left = resources.get("Connection", "desk")["metadata"]["finalizers"]
+    assert left == ["example.com/mine", "example.com/yours"]
     assert "finalizers" not in resources.get("Namespace", "library")["metadata"]
 
-    again = runner.invoke(app, line)
+    again = hook()
     assert again.exit_code == 0, again.output
     assert "connections released: 0" in again.output
+    assert "nothing was held" in again.output
     resources.patch("Connection", "desk", {"metadata": {"finalizers": None}})
+
+
+def test_without_an_operator_what_hangs_goes(
+    resources: Resources, kube_namespace: str, hook: Hook
+) -> None:
+    resources.create("Connection", "desk", _LOCAL, finalizers=[FINALIZER])
+    resources.delete("Connection", "desk")
+    told = hook()
+    assert told.exit_code == 0, told.output
+    assert f"no Deployment {kube_namespace}/telecine-operator" in told.output
+    assert "connections released: 1" in told.output
+    assert not resources.exists("Connection", "desk")
+
+
+def test_more_than_a_page_is_let_go(
+    resources: Resources, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "_PAGE", 2)
+    for number in range(5):
+        resources.create("Connection", f"desk-{number}", _LOCAL, finalizers=[FINALIZER])
+    assert "connections released: 5" in hook().output
+
+
+def test_what_changes_meanwhile_is_met_again(
+    resources: Resources, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources.create("Connection", "desk", _LOCAL, finalizers=[FINALIZER])
+    look, looks = release._held, []
+
+    def held(*arguments: Any) -> Any:
+        found = look(*arguments)
+        if found and not looks:
+            # Another controller's finalizer comes before ours.
+            others = {"metadata": {"finalizers": ["example.com/mine", FINALIZER]}}
+            resources.patch("Connection", "desk", others)
+            looks.append(found)
+        return found
+
+    monkeypatch.setattr(release, "_held", held)
+    told = hook()
+    assert told.exit_code == 0, told.output
+    assert "connections released: 1" in told.output
+    left = resources.get("Connection", "desk")["metadata"]["finalizers"]
+    assert left == ["example.com/mine"]
+    resources.patch("Connection", "desk", {"metadata": {"finalizers": None}})
+
+
+def test_the_jobs_of_runs_are_ended_and_no_others(
+    resources: Resources, kube_namespace: str, hook: Hook
+) -> None:
+    client = resources.client
+    for name, labels in {
+        "of-a-run": {**MANAGED, STEP_LABEL: "sync"},
+        "somebodys": dict(MANAGED),
+    }.items():
+        template = {
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [{"name": "worker", "image": "none.invalid/none"}],
+            }
+        }
+        metadata = {"name": name, "namespace": kube_namespace, "labels": labels}
+        client.create(Job.from_dict({"metadata": metadata, "spec": {"template": template}}))
+    pods = {"batch.kubernetes.io/job-name": "of-a-run"}
+    eventually(lambda: list(client.list(Pod, namespace=kube_namespace, labels=pods)))
+    told = hook()
+    assert told.exit_code == 0, told.output
+    assert "Jobs stopped: 1" in told.output
+    left = [j.metadata.name for j in client.list(Job, namespace=kube_namespace) if j.metadata]
+    assert left == ["somebodys"]
+    eventually(lambda: not list(client.list(Pod, namespace=kube_namespace, labels=pods)))
+
+
+def pod_of_the_operator(client: Client, made: Deployment, name: str, phase: str) -> None:
+    assert made.metadata is not None
+    assert made.spec is not None
+    assert made.spec.template.metadata is not None
+    labels = made.spec.template.metadata.labels
+    metadata = ObjectMeta(name=name, namespace=made.metadata.namespace, labels=labels)
+    containers = [{"name": "operator", "image": "none.invalid/none"}]
+    body = {"metadata": metadata.to_dict(), "spec": {"containers": containers}}
+    client.create(Pod.from_dict(body))
+    client.patch(Pod.Status, name, {"status": {"phase": phase}}, namespace=metadata.namespace)
+
+
+def test_it_waits_for_pods_that_run_and_not_for_those_that_were_evicted(
+    helm: Path, resources: Resources, kube_namespace: str, hook: Hook
+) -> None:
+    client, made = resources.client, deployment(helm, kube_namespace)
+    assert made.spec is not None
+    made.spec.replicas = 0
+    client.create(made)
+    resources.create("Connection", "desk", _LOCAL, finalizers=[FINALIZER])
+    pod_of_the_operator(client, made, "runs", "Running")
+    told = hook("--timeout=1")
+    assert told.exit_code == 1
+    assert "did not end in time: pods runs" in told.output
+    assert resources.get("Connection", "desk")["metadata"]["finalizers"] == [FINALIZER]
+    client.delete(Pod, "runs", namespace=kube_namespace, grace_period=0)
+    pod_of_the_operator(client, made, "evicted", "Failed")
+    assert "connections released: 1" in hook().output
 
 
 def test_what_may_not_be_done_is_told(
@@ -82,3 +207,69 @@ def test_what_may_not_be_done_is_told(
     assert told.exit_code == 1
     assert "cannot list resource" in told.output
     client.delete(Namespace, other)
+
+
+RELEASE = {
+    *(("telecine.dev", kind, verb) for kind in KINDS for verb in ("list", "patch")),
+    ("batch", "jobs", "list"), ("batch", "jobs", "delete"),
+}  # fmt: skip
+
+
+def test_what_runs_before_an_uninstall_may_do_this_and_no_more(helm: Path) -> None:
+    everywhere, one = rendered(helm), rendered(helm, "watchNamespace=media")
+    assert allowed(of(everywhere, "ClusterRole", "release")) == RELEASE
+    assert allowed(of(one, "Role", "release")) == RELEASE
+    assert of(one, "Role", "release")["metadata"]["namespace"] == "media"
+    rules = of(one, "Role", "operator-end")["rules"]
+    assert of(one, "Role", "operator-end")["metadata"]["namespace"] == "apps"
+    assert rules == [
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments"],
+            "resourceNames": ["telecine-operator"],
+            "verbs": ["get"],
+        },
+        {
+            "apiGroups": ["apps"],
+            "resources": ["deployments/scale"],
+            "resourceNames": ["telecine-operator"],
+            "verbs": ["patch"],
+        },
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+    ]
+    keyed = of(rendered(helm, "weaviate.secret=ops/key"), "Role", "release-key")
+    assert keyed["metadata"]["namespace"] == "ops"
+    assert [(r["resources"], r.get("resourceNames"), r["verbs"]) for r in keyed["rules"]] == [
+        (["rolebindings"], None, ["list", "delete"]),
+        (["roles"], ["telecine-key-key"], ["delete"]),
+    ]
+    hooks = [b for b in one if "helm.sh/hook" in (b["metadata"].get("annotations") or {})]
+    kinds = ["Job", "Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount"]
+    assert sorted(b["kind"] for b in hooks) == kinds
+    assert {b["metadata"]["annotations"]["helm.sh/hook"] for b in hooks} == {"pre-delete"}
+    assert not any("hook" in str(b["metadata"]) for b in rendered(helm, "uninstall.release=false"))
+
+
+@pytest.mark.parametrize("executor", ["kubernetes", "process"])
+def test_it_runs_where_the_operator_does_by_the_same_image(helm: Path, executor: str) -> None:
+    bodies = rendered(
+        helm,
+        f"workers.executor={executor}",
+        "image.pullPolicy=Always",
+        "operator.nodeSelector.disk=fast",
+        "operator.tolerations[0].key=media",
+        "operator.priorityClassName=high",
+    )
+    operator, hook = (
+        of(bodies, kind, name)["spec"]["template"]["spec"]
+        for kind, name in (("Deployment", "operator"), ("Job", "release"))
+    )
+    for field in ("nodeSelector", "tolerations", "priorityClassName"):
+        assert operator[field] == hook[field]
+    for field in ("image", "imagePullPolicy"):
+        assert operator["containers"][0][field] == hook["containers"][0][field]
+
+
+def test_it_is_bounded_in_time_before_helm_gives_up(helm: Path) -> None:
+    spec = of(rendered(helm), "Job", "release")["spec"]
+    assert spec["activeDeadlineSeconds"] < 300

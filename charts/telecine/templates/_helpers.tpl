@@ -29,6 +29,36 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .Values.workers.image.repository }}:{{ .Values.workers.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
+{{/* What runs the operator, and what lets go of resources when it leaves. */}}
+{{- define "telecine.operatorImage" -}}
+{{- if eq .Values.workers.executor "kubernetes" }}
+image: {{ include "telecine.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- else }}
+image: {{ include "telecine.workerImage" . | quote }}
+imagePullPolicy: {{ .Values.workers.image.pullPolicy }}
+{{- end }}
+{{- end -}}
+
+{{/* Where the operator's Pod may run; what lets go of resources has to run there as well. */}}
+{{- define "telecine.operatorPlace" -}}
+{{- with .Values.operator.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.operator.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.operator.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* What the chart's values make of the template of every worker's Pod, as JSON. */}}
 {{- define "telecine.workerTemplate" -}}
 {{- $container := dict "name" "worker" "resources" .Values.workers.resources }}
@@ -40,9 +70,51 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- dict "spec" $spec | toJson -}}
 {{- end -}}
 
-{{/* The Kubernetes namespace of the Secret with Weaviate's key. */}}
+{{/* Refuses two answers to the question which Weaviate it is. */}}
+{{- define "telecine.checkWeaviate" -}}
+{{- if .Values.weaviate.install }}
+{{- range $value := list "endpoint" "grpcHost" "secret" }}
+{{- if get $.Values.weaviate $value }}
+{{- fail (printf "weaviate.%s is of a Weaviate that is there, and weaviate.install installs one: give one of them" $value) }}
+{{- end }}
+{{- end }}
+{{- if ne (int .Values.weaviate.grpcPort) 50051 }}
+{{- fail "weaviate.grpcPort is of a Weaviate that is there, and weaviate.install installs one: give one of them" }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "telecine.grpcHost" -}}
+{{- if .Values.weaviate.install -}}
+{{ include "weaviate.name" . }}.{{ .Release.Namespace }}.svc
+{{- else -}}
+{{ .Values.weaviate.grpcHost }}
+{{- end -}}
+{{- end -}}
+
+{{- define "telecine.weaviateEndpoint" -}}
+{{- if .Values.weaviate.install -}}
+http://{{ include "telecine.grpcHost" . }}:8080
+{{- else -}}
+{{ .Values.weaviate.endpoint | default "http://weaviate.weaviate.svc:80" }}
+{{- end -}}
+{{- end -}}
+
+{{/* namespace/name of the Secret with Weaviate's key; empty: anonymous. */}}
+{{- define "telecine.weaviateSecret" -}}
+{{- if .Values.weaviate.install -}}
+{{ .Release.Namespace }}/{{ .Values.weaviateServer.existingSecret | default (include "weaviate.name" .) }}
+{{- else -}}
+{{ .Values.weaviate.secret }}
+{{- end -}}
+{{- end -}}
+
 {{- define "telecine.keyNamespace" -}}
-{{- (split "/" .Values.weaviate.secret)._0 -}}
+{{- (split "/" (include "telecine.weaviateSecret" .))._0 -}}
+{{- end -}}
+
+{{- define "telecine.keyName" -}}
+{{- (split "/" (include "telecine.weaviateSecret" .))._1 -}}
 {{- end -}}
 
 {{/* The restricted Pod Security Standard. */}}
@@ -76,14 +148,14 @@ annotations:
 {{/* Settings that operator and gateway share. */}}
 {{- define "telecine.env" -}}
 - name: TELECINE_WEAVIATE_ENDPOINT
-  value: {{ .Values.weaviate.endpoint | quote }}
-{{- with .Values.weaviate.grpcHost }}
+  value: {{ include "telecine.weaviateEndpoint" . | quote }}
+{{- with include "telecine.grpcHost" . }}
 - name: TELECINE_WEAVIATE_GRPC_HOST
   value: {{ . | quote }}
 {{- end }}
 - name: TELECINE_WEAVIATE_GRPC_PORT
   value: {{ .Values.weaviate.grpcPort | quote }}
-{{- with .Values.weaviate.secret }}
+{{- with include "telecine.weaviateSecret" . }}
 - name: TELECINE_WEAVIATE_SECRET
   value: {{ . | quote }}
 {{- end }}
