@@ -195,7 +195,7 @@ def _compile(handler: bytes) -> None:
     if len(handler) > MOST_HANDLER:
         raise BundleError(
             HANDLER,
-            f"it has {len(handler):,} bytes and {MOST_HANDLER:,} are allowed: split it into modules",
+            f"it has {len(handler):,} bytes and {MOST_HANDLER:,} are allowed: make modules of it",
         )
     fault = fault_of(handler, HANDLER)
     if fault is not None:
