@@ -192,8 +192,10 @@ class Resources:
         """Waits until status and Ready condition are so; returns the status."""
 
         def look() -> bool:
-            found, condition = self.status(kind, name), self.condition(kind, name)
-            self.last = found
+            # One reading: what is returned is what was looked at.
+            found = self.last = self.status(kind, name)
+            conditions = {c["type"]: c for c in found.get("conditions") or []}
+            condition = conditions.get("Ready") or {}
             return (
                 (phase is None or found.get("phase") == phase)
                 and (reason is None or condition.get("reason") == reason)

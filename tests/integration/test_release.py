@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lightkube import Client
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.batch_v1 import Job
-from lightkube.resources.core_v1 import Namespace, Pod
+from lightkube.resources.core_v1 import Pod
 from telecine.api.base import FINALIZER
 from telecine.cli import app
 from telecine.execution.jobs import MANAGED, STEP_LABEL
@@ -21,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from tests.integration.conftest import Cluster
 from tests.integration.operator_process import Resources, eventually
-from tests.integration.test_chart import KINDS, allowed, helm, kubeconfig, of, rendered
+from tests.integration.test_chart import CHART, KINDS, allowed, helm, kubeconfig, of, rendered, run
 
 __all__ = ["helm"]
 Hook = Callable[..., Result]
@@ -198,15 +199,11 @@ def test_it_waits_for_pods_that_run_and_not_for_those_that_were_evicted(
 def test_what_may_not_be_done_is_told(
     cluster: Cluster, kube_namespace: str, tmp_path: Path
 ) -> None:
-    client = cluster.client()
-    other = f"{kube_namespace}-other"
-    client.create(Namespace(metadata=ObjectMeta(name=other)))
-    cluster.kubectl("create", "serviceaccount", "nobody", "-n", other)
-    config = kubeconfig(cluster, "nobody", other, tmp_path / "config.yaml")
+    cluster.kubectl("create", "serviceaccount", "nobody", "-n", kube_namespace)
+    config = kubeconfig(cluster, "nobody", kube_namespace, tmp_path / "config.yaml")
     told = CliRunner(env={"KUBECONFIG": str(config)}).invoke(app, ["release"])
     assert told.exit_code == 1
     assert "cannot list resource" in told.output
-    client.delete(Namespace, other)
 
 
 RELEASE = {
@@ -273,3 +270,42 @@ def test_it_runs_where_the_operator_does_by_the_same_image(helm: Path, executor:
 def test_it_is_bounded_in_time_before_helm_gives_up(helm: Path) -> None:
     spec = of(rendered(helm), "Job", "release")["spec"]
     assert spec["activeDeadlineSeconds"] < 300
+
+
+def test_an_uninstall_runs_it_and_leaves_nothing_of_its_own(
+    cluster: Cluster, helm: Path, resources: Resources, kube_namespace: str, tmp_path: Path
+) -> None:
+    client = resources.client
+    own = [f"--kubeconfig={cluster.kubeconfig}", f"--namespace={kube_namespace}"]
+    values = f"watchNamespace={kube_namespace},crds.enabled=false,weaviate.install=true"
+    done = run(helm, "install", "telecine", str(CHART), "--set", values, *own)
+    assert done.returncode == 0, done.stderr
+    resources.create("Connection", "desk", _LOCAL, finalizers=[FINALIZER])
+    operator = {"app.kubernetes.io/component": "operator"}
+    eventually(lambda: list(client.list(Pod, namespace=kube_namespace, labels=operator)))
+    leaving = subprocess.Popen(
+        [helm, "uninstall", "telecine", "--timeout=60s", *own],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    # No node is there to run the hook's Pod: this test does, as the account that the Pod names.
+    labels = {"batch.kubernetes.io/job-name": "telecine-release"}
+    (pod,) = eventually(lambda: list(client.list(Pod, namespace=kube_namespace, labels=labels)))
+    spec = pod.to_dict()["spec"]
+    account, (container,) = spec["serviceAccountName"], spec["containers"]
+    config = kubeconfig(cluster, account, kube_namespace, tmp_path / "config.yaml")
+    env = {one["name"]: one["value"] for one in container["env"]} | {"KUBECONFIG": str(config)}
+    told = CliRunner(env=env).invoke(app, container["command"][1:])
+    assert told.exit_code == 0, told.output
+    assert "telecine-operator has ended" in told.output
+    assert "connections released: 1" in told.output
+    assert not list(client.list(Pod, namespace=kube_namespace, labels=operator))
+    ended = {"status": {"phase": "Succeeded"}}
+    client.patch(Pod.Status, pod.metadata.name, ended, namespace=kube_namespace)
+    output, _ = leaving.communicate(timeout=90)
+    assert leaving.returncode == 0, output
+    kinds = "deployments,statefulsets,jobs,services,secrets,serviceaccounts,roles,rolebindings"
+    listed = cluster.kubectl("get", kinds, "-o", "name", "-n", kube_namespace)
+    assert listed.stdout.split() == ["serviceaccount/default"]
+    assert "finalizers" not in resources.get("Connection", "desk")["metadata"]
