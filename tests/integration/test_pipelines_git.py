@@ -242,6 +242,25 @@ def test_a_repository_too_large_is_cut_off(url: str, repository: Repository) -> 
     assert "film.bin with 30,000,000" in error.message
 
 
+def test_what_is_small_packed_and_huge_unpacked_takes_no_memory(
+    url: str, repository: Repository
+) -> None:
+    """As a file that compresses well, and as one that is told by what another one has not."""
+    limits = GitLimits(memory=40 << 20)
+    repository.write("one/zeros.bin", bytes(44 << 20))
+    error = refused("TooLarge", get, url, repository.commit(), limits=limits)
+    assert "zeros.bin with 46,137,344" in error.message
+    block = random.Random(3).randbytes(1 << 20)
+    for name in ("a", "b"):
+        repository.write(f"two/{name}.bin", name.encode() + block * 44)
+    commit = repository.commit()
+    repository.repack()
+    error = refused("TooLarge", get, url, commit, "two", limits=limits)
+    assert error.permanent
+    assert "too large to be unpacked" in error.message
+    assert get(url, commit, "one/lib", limits=limits) == {"words.py": b"WORDS = 1\n"}
+
+
 def test_a_folder_with_too_many_files_is_refused(url: str, repository: Repository) -> None:
     for number in range(501):
         repository.write(f"many/{number}", "")

@@ -109,6 +109,12 @@ def environment(
         ("maintenance.auto", "false"),
         ("fetch.writeCommitGraph", "false"),
         ("pack.threads", "1"),
+        # Large files go through git in pieces, and none is unpacked into a file of its own.
+        ("core.bigFileThreshold", "1m"),
+        ("core.packedGitLimit", "64m"),
+        ("core.packedGitWindowSize", "1m"),
+        ("core.deltaBaseCacheLimit", "16m"),
+        ("fetch.unpackLimit", "1"),
         ("remote.origin.url", remote.url),
         ("advice.detachedHead", "false"),
     ]

@@ -67,6 +67,10 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
      "GitUnreachable", True,
      "the server's certificate is not that of this host, or not trusted where the operator runs "
      "(SSL_CERT_FILE)"),
+    (r"(?m)^(fatal|error): .*(out of memory|memory exhausted|cannot allocate memory|"
+     r"unable to create thread|(malloc|mmap|calloc|realloc) failed|index-pack died of signal)",
+     "TooLarge", True,
+     "a file of it is too large to be unpacked: move pipelines into a repository of their own"),
     (r"No space left|index-pack failed: .*space", "TooLarge", False,
      "the operator's temporary folder is full"),
     (r"transport '[^']*' not allowed", "GitUnreachable", True, "use an https or ssh URL"),
