@@ -6,7 +6,6 @@ import gzip
 import io
 import random
 import tarfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -182,16 +181,19 @@ def test_a_handler_is_compiled_and_never_executed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [b"f'" + b"{1}" * 300_000 + b"'", b"a<" * 500_000 + b"a"], ids=["time", "memory"]
+    ("code", "seconds", "told"),
+    [
+        (b"f'" + b"{1}" * 300_000 + b"'", 1, "it takes more than 1 s"),
+        (b"1," * 500_000, 60, "it .* takes too much memory"),
+    ],
+    ids=["time", "memory"],
 )
 def test_what_takes_the_compiler_too_much_is_refused(
-    code: bytes, monkeypatch: pytest.MonkeyPatch
+    code: bytes, seconds: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiling, "SECONDS", 1)
-    began = time.monotonic()
-    with pytest.raises(BundleError, match=r"^handler\.py: it .*(more than 1 s|too much memory)"):
+    monkeypatch.setattr(compiling, "SECONDS", seconds)
+    with pytest.raises(BundleError, match=rf"^handler\.py: {told}"):
         Bundle({"handler.py": code}, "c").check()
-    assert time.monotonic() - began < 10
 
 
 def test_an_error_has_its_file_line_and_reason() -> None:
