@@ -255,15 +255,18 @@ def _ip(*arguments: str) -> None:
 
 
 def main() -> None:
-    """`python -m telecine.dev.node.cluster`: starts a node and ends it; exit code 1, and the
-    reason, where none can run."""
+    """`python -m telecine.dev.node.cluster`: makes what images begin with, starts a node and ends
+    it; exit code 1, and the reason, where none can run."""
+    from telecine.dev.node.images import ImageError, prepare
+
     why = why_not()
     if why is None:
         folder = Path(tempfile.mkdtemp(prefix="tc-"))
         try:
+            prepare()
             with node(folder):
                 pass
-        except (NodeError, binaries.BinaryError) as error:
+        except (NodeError, ImageError, binaries.BinaryError) as error:
             why = str(error)
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,13 +6,14 @@ from, outside of the checkout, so that a machine pays once.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,17 +70,36 @@ class Image:
         return total.hexdigest()[:16]
 
 
+def prepare(say: Say = say) -> None:
+    """Makes what every image of a node begins with: the pause image, and Debian's base.
+
+    Raises:
+        ImageError: they cannot be made here, as without Debian's packages.
+    """
+    with _alone() as folder:
+        builder = _Builder(folder, say)
+        builder.pause()
+        builder.base()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[Path]:
+    """The folder of images, for one process at a time."""
+    folder = cache_dir() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 def archives(images: Iterable[Image], say: Say = say) -> list[Path]:
     """An archive of each image and of the pause image, built where the cache has none.
 
     Raises:
         ImageError: one could not be built.
     """
-    folder = cache_dir() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
     found = []
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone() as folder:
         builder = _Builder(folder, say)
         found.append(builder.pause())
         found.extend(builder.archive(image) for image in images)
@@ -124,7 +144,7 @@ class _Builder:
         path = self._folder / f"{name}-{image.digest()}.tar"
         if path.exists():
             return path
-        self._base()
+        self.base()
         options = [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
         options += ["--target", image.target] if image.target else []
         with tempfile.TemporaryDirectory(prefix="telecine-image-") as temporary:
@@ -138,7 +158,7 @@ class _Builder:
             old.unlink()
         return self._export(image.name, path)
 
-    def _base(self) -> None:
+    def base(self) -> None:
         if self._has(BASE):
             return
         with tempfile.TemporaryDirectory(prefix="telecine-base-") as name:
