@@ -84,7 +84,7 @@ def render_command(
     try:
         read = _of_folder if Path(repo).is_dir() else _of_url
         found = read(repo, ref, url, credentials)
-    except (GitError, OSError) as error:
+    except (GitError, OSError, UnicodeDecodeError) as error:
         fail(f"{repo}: {error}")
     options = RenderOptions(
         url=found.url,
