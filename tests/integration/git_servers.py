@@ -60,6 +60,10 @@ class Repository:
         self.push("HEAD")
         return self.git("rev-parse", "HEAD")
 
+    def repack(self) -> None:
+        """So that files are told by their differences."""
+        self._git("repack", "-a", "-d", "-f", "--quiet", "--depth=5", "--window=5", at=self.bare)
+
     def push(self, *refs: str) -> None:
         self.git("push", "--quiet", "--force", "origin", *refs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import shutil
@@ -165,6 +166,8 @@ def test_a_wrong_token_is_told_and_not_quoted(url: str) -> None:
     wrong = {"token": "wr0ng-t0ken-value"}
     error = refused("GitAuthenticationFailed", find, url, secret=wrong)
     assert error.permanent
+    assert "check `token`" in error.message
+    assert "Personal access tokens" in error.message
     assert "git.secretRef" in error.message
     assert "wr0ng" not in error.message
 
@@ -179,6 +182,19 @@ def test_without_a_token_it_is_told_that_one_is_needed(url: str) -> None:
 
 def test_username_and_password_do_too(url: str, repository: Repository) -> None:
     assert find(url, secret={"username": HttpServer.USER, "password": f"{HttpServer.TOKEN}\n"})
+
+
+@pytest.mark.parametrize(
+    ("host", "user"), [("films.invalid", "x-access-token"), ("bitbucket.org", "x-token-auth")]
+)
+def test_a_token_alone_comes_with_the_name_that_the_host_takes(
+    url: str, http: HttpServer, host: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telecine.pipelines.git_access.public_addresses", lambda _: ["127.0.0.1"])
+    named = source(url.replace("127.0.0.1", host))
+    refused("GitAuthenticationFailed", resolve, named, {"token": "a-token"})
+    given = base64.b64encode(f"{user}:a-token".encode()).decode()
+    assert http.requests[-1][1] == f"Basic {given}"
 
 
 def test_a_public_repository_needs_no_secret(http: HttpServer, repository: Repository) -> None:
@@ -226,6 +242,25 @@ def test_a_repository_too_large_is_cut_off(url: str, repository: Repository) -> 
     assert "film.bin with 30,000,000" in error.message
 
 
+def test_what_is_small_packed_and_huge_unpacked_takes_no_memory(
+    url: str, repository: Repository
+) -> None:
+    """As a file that compresses well, and as one that is told by what another one has not."""
+    limits = GitLimits(memory=40 << 20)
+    repository.write("one/zeros.bin", bytes(44 << 20))
+    error = refused("TooLarge", get, url, repository.commit(), limits=limits)
+    assert "zeros.bin with 46,137,344" in error.message
+    block = random.Random(3).randbytes(1 << 20)
+    for name in ("a", "b"):
+        repository.write(f"two/{name}.bin", name.encode() + block * 44)
+    commit = repository.commit()
+    repository.repack()
+    error = refused("TooLarge", get, url, commit, "two", limits=limits)
+    assert error.permanent
+    assert "too large to be unpacked" in error.message
+    assert get(url, commit, "one/lib", limits=limits) == {"words.py": b"WORDS = 1\n"}
+
+
 def test_a_folder_with_too_many_files_is_refused(url: str, repository: Repository) -> None:
     for number in range(501):
         repository.write(f"many/{number}", "")
@@ -240,7 +275,7 @@ def test_credentials_do_not_follow_to_another_host(tmp_path: Path, repository: R
         where = f"{first.url}/moved/{repository.bare.name}"
         error = refused("GitUnreachable", find, where)
         assert error.permanent
-        assert "write that address in git.url" in error.message
+        assert "write that address in git.url (GitLab wants `.git`" in error.message
         assert first.requests
         assert other.requests == []
 
@@ -462,6 +497,8 @@ def test_another_deploy_key_is_refused(ssh: SshServer, repository: Repository) -
         keys = {"ssh_private_key": key, "known_hosts": ssh.known()}
         error = refused("GitAuthenticationFailed", find, ssh.url(repository.bare), secret=keys)
         assert error.permanent
+        assert "deploy key" in error.message
+        assert "`token`" not in error.message
 
 
 def test_without_a_key_it_is_told_that_one_is_needed(ssh: SshServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import yaml
 from telecine.cli import app
 from typer.testing import CliRunner, Result
 
-from tests.integration.git_servers import HANDLER, Repository
+from tests.integration.git_servers import HANDLER, HttpServer, Repository
 
 CRDS = Path(__file__).parents[2] / "crds"
 CONFIG = json.dumps(
@@ -43,6 +44,23 @@ def checkout(tmp_path: Path) -> Repository:
     made.git("remote", "set-url", "origin", "https://x-token:s3cr3t@git.test/films.git")
     made.git("checkout", "--quiet", "-b", "next")
     return made
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Repository, str, Path]]:
+    """A private repository, its URL, and a folder with the credentials."""
+    made = Repository(tmp_path, "served")
+    made.write("pipeline1/handler.py", HANDLER)
+    made.write("pipeline1/config.json", CONFIG)
+    made.write("docs/README.md", "no pipeline")
+    made.write(".github/handler.py", HANDLER)
+    made.commit()
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "username").write_text(HttpServer.USER)
+    (secret / "token").write_text(f"{HttpServer.TOKEN}\n")
+    with HttpServer(tmp_path).serving() as server:
+        yield made, f"{server.url}/private/served.git", secret
 
 
 def run(*arguments: str) -> Result:
@@ -114,6 +132,71 @@ def test_wrong_options_are_told(
     assert done.exit_code == 1
     assert told in done.stderr
     assert done.stdout == ""
+
+
+def test_a_url_is_rendered_as_its_checkout_is(served: tuple[Repository, str, Path]) -> None:
+    repository, url, secret = served
+    done = run(url, "--credentials", str(secret), "--secret", "git")
+    assert done.exit_code == 0, done.output
+    assert HttpServer.TOKEN not in done.output
+    of_tree = run(str(repository.tree), "--url", url, "--ref", "main", "--secret", "git")
+    assert done.stdout == of_tree.stdout
+    assert run(url, "--credentials", str(secret), "--secret", "git").stdout == done.stdout
+    (manifest,) = yaml.safe_load_all(done.stdout)
+    assert manifest["spec"]["git"] == {
+        "url": url, "ref": "main", "path": "pipeline1", "secretRef": {"name": "git"},
+    }  # fmt: skip
+
+
+def test_of_a_url_the_default_branch_is_taken_or_the_ref_given(
+    served: tuple[Repository, str, Path],
+) -> None:
+    repository, url, secret = served
+    repository.write("pipeline1/config.json", CONFIG.replace("Video", "Next"))
+    repository.git("checkout", "--quiet", "-b", "next")
+    repository.commit()
+    asked = ("--credentials", str(secret), "--url", "ssh://git@git.test/films.git")
+    (of_main,) = yaml.safe_load_all(run(url, *asked).stdout)
+    (of_next,) = yaml.safe_load_all(run(url, *asked, "--ref", "next").stdout)
+    assert of_main["metadata"]["name"] == "video-processor"
+    assert of_next["metadata"]["name"] == "next-processor"
+    assert of_next["spec"]["git"] == {
+        "url": "ssh://git@git.test/films.git", "ref": "next", "path": "pipeline1",
+    }  # fmt: skip
+    assert "git.ref" in run(url, *asked, "--ref", "none").stderr
+
+
+def test_a_wrong_folder_of_a_url_is_told_and_the_others_are_printed(
+    served: tuple[Repository, str, Path],
+) -> None:
+    repository, url, secret = served
+    for name in ("linked", "broken"):
+        repository.write(f"{name}/handler.py", HANDLER)
+        repository.write(f"{name}/config.json", CONFIG.replace("Video", name))
+    repository.write("broken/config.json", '{"alais": "a"}')
+    (repository.tree / "linked" / "link.py").symlink_to("handler.py")
+    repository.commit()
+    done = run(url, "--credentials", str(secret))
+    assert done.exit_code == 1
+    assert "linked: link.py is a symbolic link" in done.stderr
+    assert "broken/config.json: alais: unknown field; did you mean alias?" in done.stderr
+    (manifest,) = yaml.safe_load_all(done.stdout)
+    assert manifest["metadata"]["name"] == "video-processor"
+
+
+def test_a_url_that_cannot_be_read_is_told(
+    served: tuple[Repository, str, Path], tmp_path: Path
+) -> None:
+    _, url, secret = served
+    (secret / "token").write_text("wr0ng-t0ken")
+    done = run(url, "--credentials", str(secret))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "`token`" in done.stderr
+    assert "wr0ng" not in done.stderr
+    assert "neither a folder nor the URL" in run(str(tmp_path / "none")).stderr
+    assert "no url" in run("ftp://git.test/a.git").stderr
+    told = run(str(tmp_path), "--credentials", str(secret), "--url", url).stderr
+    assert "--credentials is for the URL" in told
 
 
 def test_a_connection_that_nothing_names_is_told(checkout: Repository) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from telecine.pipelines import compiling
 from telecine.pipelines.bundle import MOST_FILES, MOST_PACKED, Bundle, BundleError
 
 HANDLER = b"def handler(event):\n    return {}\n"
@@ -90,7 +91,7 @@ def test_an_archive_with_such_a_path_is_refused(path: str) -> None:
     "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE]
 )
 def test_an_archive_holds_plain_files_only(kind: bytes) -> None:
-    with pytest.raises(BundleError, match="is no plain file"):
+    with pytest.raises(BundleError, match=r"^handler\.py: no bundle: it is no plain file"):
         Bundle.unpack(tar(link(kind)), "c")
 
 
@@ -124,7 +125,7 @@ def test_a_bomb_is_not_inflated() -> None:
 
 
 def test_too_much_that_packs_well_is_refused_by_its_size() -> None:
-    with pytest.raises(BundleError, match=r"largest file is big\.bin with 8,388,609"):
+    with pytest.raises(BundleError, match=r"^big\.bin: .* largest with 8,388,609"):
         Bundle({"handler.py": HANDLER, "big.bin": bytes((8 << 20) + 1)}, "c").pack()
     with pytest.raises(BundleError, match=r"8,388,700 and|has 8,388,700"):
         Bundle.unpack(tar(tarfile.TarInfo("a"), content=bytes(8_388_700)), "c")
@@ -132,7 +133,7 @@ def test_too_much_that_packs_well_is_refused_by_its_size() -> None:
 
 def test_too_much_that_does_not_pack_is_refused() -> None:
     noise = random.Random(7).randbytes(1_000_000)
-    with pytest.raises(BundleError, match=r"packs to 1,0.* largest file is model\.bin"):
+    with pytest.raises(BundleError, match=r"^model\.bin: .* packs to 1,0.* largest with 1,000,000"):
         Bundle({"handler.py": HANDLER, "model.bin": noise}, "c").pack()
     with pytest.raises(BundleError, match="1,000,000 bytes"):
         Bundle.unpack(noise, "c")
@@ -150,7 +151,7 @@ def test_the_most_files_pack_and_come_back_and_one_more_does_not() -> None:
 
 
 def test_a_bundle_without_a_handler_is_told_what_to_add() -> None:
-    with pytest.raises(BundleError, match=r"handler\.py is missing: add it"):
+    with pytest.raises(BundleError, match=r"^handler\.py: it is missing: add it"):
         Bundle({"other.py": HANDLER}, "c").check()
 
 
@@ -164,7 +165,7 @@ def test_a_bundle_without_a_handler_is_told_what_to_add() -> None:
         (b"x = '\xff'\n", r"handler\.py"),
         (b"(" * 100_000, r"handler\.py"),
         (b"-" * 200_000 + b"1", r"handler\.py"),
-        (b"# " + b"a" * (1 << 20), r"handler\.py has 1,048,578 bytes"),
+        (b"# " + b"a" * (1 << 20), r"handler\.py: it has 1,048,578 bytes"),
     ],
     ids=["paren", "indent", "null", "encoding", "bytes", "nesting", "minus", "size"],
 )
@@ -177,6 +178,30 @@ def test_a_handler_is_compiled_and_never_executed(tmp_path: Path) -> None:
     mark = tmp_path / "executed"
     Bundle.inline(f"open({str(mark)!r}, 'w')\nx = 1 is 1\n").check()
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "told"),
+    [
+        (b"f'" + b"{1}" * 300_000 + b"'", 1, "it takes more than 1 s"),
+        (b"1," * 500_000, 60, "it .* takes too much memory"),
+    ],
+    ids=["time", "memory"],
+)
+def test_what_takes_the_compiler_too_much_is_refused(
+    code: bytes, seconds: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "SECONDS", seconds)
+    with pytest.raises(BundleError, match=rf"^handler\.py: {told}"):
+        Bundle({"handler.py": code}, "c").check()
+
+
+def test_an_error_has_its_file_line_and_reason() -> None:
+    with pytest.raises(BundleError) as caught:
+        Bundle.inline("def handler(event):\n  return (\n").check()
+    error = caught.value
+    assert (error.file, error.line) == ("handler.py", 2)
+    assert str(error) == f"handler.py:2: {error.reason}"
 
 
 def test_files_are_written_below_the_folder(tmp_path: Path) -> None:

@@ -109,6 +109,27 @@ def test_a_wrong_field_is_told_with_its_path(value: Any, told: str) -> None:
     assert all(told.partition(":")[0] in other for other in others)
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9223372036854775808", b"1" + b"0" * 400])
+def test_a_number_that_no_manifest_can_carry_is_told_with_its_path(number: bytes) -> None:
+    mapping = b'{"source": {"filters": {"a": %s}}}' % number
+    listed = b'{"source": {"filters": [{"field": "a", "operator": "gt", "value": %s}]}}' % number
+    for content, place in ((mapping, "a"), (listed, "[0].value")):
+        (fault,) = [fault for fault in faults(content) if "number is too large" in fault]
+        assert fault.startswith(f"source.filters{'' if place[0] == '[' else '.'}{place}: ")
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1.7e308])
+def test_the_largest_numbers_are_read(number: float) -> None:
+    config = read({**SEED, "source": {"connection_id": "c", "filters": {"a": number}}})
+    assert effective(spec(), config).filters == (equal("a", number),)
+
+
+@pytest.mark.parametrize("depth", [10, 190, 210, 500, 900, 950, 990])
+def test_what_is_nested_deeply_is_told_and_no_more(depth: int) -> None:
+    for begin, end in ((b"[", b"]"), (b'{"source":', b"}")):
+        assert faults(begin * depth + b"1e999" + end * depth)
+
+
 def test_an_operator_that_is_none_is_told_with_those_that_are() -> None:
     (fault,) = [
         fault

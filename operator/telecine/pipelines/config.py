@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, NoReturn
@@ -23,7 +24,10 @@ from telecine.api.selection import FilterOperator, MetadataFilter
 
 CONFIG = "config.json"
 _LARGEST = 1 << 20
+#: Levels of `source.filters[0].value`; what is deeper is no field.
+_DEEPEST = 4
 _NO_SCALAR = "must be a string, number or boolean"
+_NO_NUMBER = "the number is too large: 64 bits are what a manifest can carry; write it as a string"
 
 
 class ConfigError(ValueError):
@@ -99,6 +103,7 @@ def parse_config(content: bytes, path: str = CONFIG) -> PipelineConfig:
     """
     value, twice = _json(content, path)
     faults = [f"{path}: {name!r} is given more than once" for name in twice]
+    faults += [f"{path}: {place}: {_NO_NUMBER}" for place in _unfit(value)]
     try:
         config = PipelineConfig.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
@@ -223,6 +228,20 @@ def _json(content: bytes, path: str) -> tuple[Any, list[str]]:
         raise ConfigError([f"{path}: line {line}: it is not in UTF-8"]) from error
     except (ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: {error}"]) from error
+
+
+def _unfit(value: Any, place: str = "", depth: int = 0) -> Iterator[str]:
+    """Where numbers are that JSON may spell and the API server does not take."""
+    if isinstance(value, dict) and depth < _DEEPEST:
+        for name, inner in value.items():
+            yield from _unfit(inner, f"{place}.{name}" if place else name, depth + 1)
+    elif isinstance(value, list) and depth < _DEEPEST:
+        for number, inner in enumerate(value):
+            yield from _unfit(inner, f"{place}[{number}]", depth + 1)
+    elif isinstance(value, int | float):
+        whole = isinstance(value, int)
+        if not (-(2**63) <= value < 2**63 if whole else math.isfinite(value)):
+            yield place
 
 
 _KNOWN: dict[str, tuple[str, ...]] = {

@@ -14,17 +14,22 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from telecine.api.pipeline import GitSource
-from telecine.pipelines.bundle import MOST_FILES, MOST_UNPACKED, BundleError, check_path
+from telecine.pipelines.bundle import HANDLER, MOST_FILES, MOST_UNPACKED, BundleError, check_path
+from telecine.pipelines.config import CONFIG
 from telecine.pipelines.git_access import Remote, environment
 from telecine.pipelines.git_errors import GitError
 from telecine.pipelines.git_process import GitLimits, GitRunner
 
-__all__ = ["GitError", "GitLimits", "fetch", "resolve"]
+__all__ = ["GitError", "GitLimits", "default_branch", "fetch", "fetch_folders", "resolve"]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,63}")
 #: What git-check-ref-format(1) forbids, in the parts that could mean something else here.
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|//|[/.]$|\.lock$")
+_MOST_FOLDERS = 1000
+_BRANCH = "ref: refs/heads/"
+#: What is wrong with one folder and not with its neighbours.
+_FOLDERS_OWN = frozenset({"UnsupportedContent", "TooLarge"})
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PEELED = "^{}"
 
@@ -80,18 +85,60 @@ def fetch(
     Raises:
         GitError: see there; also for what no bundle can have (symbolic links, submodules).
     """
-    if not _COMMIT.fullmatch(commit):
-        raise GitError("RefNotFound", f"{commit!r} is no full commit id")
     folder = _folder(path)
     with _repository(source, credentials, limits, allow_private) as git:
-        form = "sha256" if len(commit) == 64 else "sha1"
-        git.run("init", "--quiet", "--bare", "--template=", f"--object-format={form}")
-        _fetch_commit(git, source, commit)
-        tree = _tree(git, commit, folder)
-        entries = _entries(git, tree)
-        _fetch_contents(git, tree)
-        _check_sizes(git, entries)
-        return _contents(git, entries)
+        _fetch_commit(git, commit)
+        return _read(git, commit, folder)
+
+
+def fetch_folders(
+    source: GitSource,
+    commit: str,
+    credentials: Mapping[str, str],
+    *,
+    limits: GitLimits = GitLimits(),
+    allow_private: bool = False,
+) -> Mapping[str, Mapping[str, bytes] | GitError]:
+    """As `fetch`, each folder directly below the root that has `handler.py` or `config.json`.
+
+    The root itself is `.`, when it has a `handler.py`. For a folder that no bundle can be made of
+    there is the error in its place.
+
+    Raises:
+        GitError: the commit cannot be had.
+    """
+    found: dict[str, Mapping[str, bytes] | GitError] = {}
+    with _repository(source, credentials, limits, allow_private) as git:
+        _fetch_commit(git, commit)
+        for folder in _pipelines(git, commit):
+            try:
+                found[folder or "."] = _read(git, commit, folder)
+            except GitError as error:
+                if error.reason not in _FOLDERS_OWN:
+                    raise
+                found[folder or "."] = error
+    return found
+
+
+def default_branch(
+    source: GitSource,
+    credentials: Mapping[str, str],
+    *,
+    limits: GitLimits = GitLimits(),
+    allow_private: bool = False,
+) -> str:
+    """The branch that the repository's HEAD is.
+
+    Raises:
+        GitError: see there; `RefNotFound` when it is none.
+    """
+    with _repository(source, credentials, limits, allow_private) as git:
+        told = git.run("ls-remote", "--quiet", "--symref", "origin", "HEAD", network=True)
+        for line in told.decode("utf-8", "replace").splitlines():
+            target, _, name = line.partition("\t")
+            if name == "HEAD" and target.startswith(_BRANCH):
+                return target.removeprefix(_BRANCH)
+        raise GitError("RefNotFound", f"{git.url} names no default branch: give a ref")
 
 
 @contextmanager
@@ -136,7 +183,12 @@ def _expand(git: GitRunner, short: str) -> str:
     raise GitError("RefNotFound", f"{git.url} {what} {short!r}: give the full id in git.ref")
 
 
-def _fetch_commit(git: GitRunner, source: GitSource, commit: str) -> None:
+def _fetch_commit(git: GitRunner, commit: str) -> None:
+    """Into a new repository, with its trees, and contents only where the host cannot filter."""
+    if not _COMMIT.fullmatch(commit):
+        raise GitError("RefNotFound", f"{commit!r} is no full commit id")
+    form = "sha256" if len(commit) == 64 else "sha1"
+    git.run("init", "--quiet", "--bare", "--template=", f"--object-format={form}")
     shallow = ("--quiet", "--no-tags", "--depth=1", "--filter=blob:none", "origin")
     try:
         git.run("fetch", *shallow, commit, network=True)
@@ -149,6 +201,36 @@ def _fetch_commit(git: GitRunner, source: GitSource, commit: str) -> None:
     kind = git.run("cat-file", "--batch-check=%(objecttype)", stdin=commit.encode())
     if kind.strip() != b"commit":
         raise GitError("RefNotFound", f"{git.url} has no commit {commit}: check git.ref")
+
+
+def _read(git: GitRunner, commit: str, folder: str) -> dict[str, bytes]:
+    tree = _tree(git, commit, folder)
+    entries = _entries(git, tree)
+    _fetch_contents(git, tree)
+    _check_sizes(git, entries)
+    return _contents(git, entries)
+
+
+def _pipelines(git: GitRunner, commit: str) -> Sequence[str]:
+    """The folders of pipelines, sorted; the root is empty. Hidden ones are none."""
+    listed = _lines(git.run("ls-tree", "-z", "--full-tree", commit))
+    kinds = {
+        name: head.split(" ")[1] for head, _, name in (line.partition("\t") for line in listed)
+    }
+    folders = [name for name, kind in kinds.items() if kind == "tree" and not name.startswith(".")]
+    if len(folders) > _MOST_FOLDERS:
+        raise GitError(
+            "TooLarge", f"{git.url} has {len(folders):,} folders: {_MOST_FOLDERS:,} are allowed"
+        )
+    files = [f"{folder}/{file}" for folder in folders for file in (HANDLER, CONFIG)]
+    options = ("-z", "--full-tree", "--name-only", commit, "--")
+    there = _lines(git.run("ls-tree", *options, *files)) if files else []
+    found = sorted({path.rpartition("/")[0] for path in there})
+    return ["", *found] if kinds.get(HANDLER) == "blob" else found
+
+
+def _lines(output: bytes) -> list[str]:
+    return [line.decode("utf-8", "surrogateescape") for line in output.split(b"\0") if line]
 
 
 def _folder(path: str) -> str:

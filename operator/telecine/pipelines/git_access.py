@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from telecine.pipelines.git_errors import GitError
+from telecine.pipelines.git_errors import DEPLOY_KEY, TOKEN, GitError
 from telecine.pipelines.git_process import clean_environment
 from telecine.providers.addresses import public_addresses
 from telecine.providers.base import ProviderError
@@ -23,6 +23,9 @@ _USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+-]*")
 _PORTS = {"http": 80, "https": 443, "ssh": 22}
 #: The first that knows http.curloptResolve.
 _PINNING = (2, 37)
+#: Where a token is the password, GitHub, GitLab, Gitea, Forgejo and Azure take any name.
+_TOKEN_USER = "x-access-token"
+_TOKEN_USERS = {"bitbucket.org": "x-token-auth"}
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -106,6 +109,12 @@ def environment(
         ("maintenance.auto", "false"),
         ("fetch.writeCommitGraph", "false"),
         ("pack.threads", "1"),
+        # Large files go through git in pieces, and none is unpacked into a file of its own.
+        ("core.bigFileThreshold", "1m"),
+        ("core.packedGitLimit", "64m"),
+        ("core.packedGitWindowSize", "1m"),
+        ("core.deltaBaseCacheLimit", "16m"),
+        ("fetch.unpackLimit", "1"),
         ("remote.origin.url", remote.url),
         ("advice.detachedHead", "false"),
     ]
@@ -157,14 +166,14 @@ def _askpass(remote: Remote, home: Path, secret: Mapping[str, str]) -> dict[str,
     """Settings that answer git's questions for user and password, or leave them unanswered."""
     token, password = secret.get("token", "").strip(), secret.get("password", "").strip("\r\n")
     if token:
-        # Where a token is the password, hosts take any name (GitHub, GitLab, Gitea).
-        user, answer = secret.get("username", "").strip() or remote.user or "x-access-token", token
+        usual = _TOKEN_USERS.get(remote.host.lower(), _TOKEN_USER)
+        user, answer = secret.get("username", "").strip() or remote.user or usual, token
     elif password:
         user, answer = secret.get("username", "").strip() or remote.user or "", password
         if not user:
             raise _lacks("`username` beside `password`")
     elif secret:
-        raise _lacks("`token`, or `username` and `password`: git.url is an http URL")
+        raise _lacks(f"`token`, or `username` and `password`, for an http URL: {TOKEN}")
     else:
         return {"GIT_ASKPASS": "", "SSH_ASKPASS": ""}
     for name, content in (("username", user), ("password", answer)):
@@ -193,7 +202,7 @@ def _ssh(remote: Remote, home: Path, secret: Mapping[str, str], addresses: list[
     names = ("ssh_private_key", "identity", "ssh-privatekey")
     key = next((secret[name] for name in names if secret.get(name, "").strip()), None)
     if key is None:
-        raise _lacks("`ssh_private_key`: git.url is an ssh URL")
+        raise _lacks(f"`ssh_private_key` for an ssh URL: {DEPLOY_KEY}")
     hosts = secret.get("known_hosts", "")
     if not hosts.strip():
         raise GitError(

@@ -22,17 +22,24 @@ class GitError(Exception):
         self.reason, self.message, self.permanent = reason, message, permanent
 
 
-_CREDENTIALS = (
-    "check the keys of the Secret in git.secretRef (https: `token`, or `username` and `password`; "
-    "ssh: `ssh_private_key` and `known_hosts`) and that they may read the repository"
+TOKEN = (
+    "a token that may read the repository is made at GitHub under Settings > Developer settings > "
+    "Personal access tokens (Contents: read), at GitLab under Settings > Access tokens "
+    "(read_repository), at Gitea and Forgejo under Settings > Applications (repository: read)"
 )
+DEPLOY_KEY = (
+    "its public half is added at the host to the repository as a deploy key, for reading only"
+)
+_HTTP = f"check `token`, or `username` and `password`, in the Secret of git.secretRef: {TOKEN}"
+_SSH = f"check `ssh_private_key` in the Secret of git.secretRef: {DEPLOY_KEY}; it has no passphrase"
 _KEYSCAN = (
     "the Secret's key `known_hosts` must have the host's own line: `ssh-keyscan HOST` prints it "
     "(-p PORT for another port than 22); compare it with what the host publishes"
 )
 _REACH = "check git.url, and that the operator's Pod may reach the host"
 
-#: In order: a pattern in what git prints, the reason, whether it is permanent, and the remedy.
+#: In order: a pattern in what git prints, the reason, whether it is permanent, and the remedy
+#: (empty: by what the URL needs as credentials).
 _RULES: tuple[tuple[str, str, bool, str], ...] = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed|host key is known for",
      "HostKeyUnknown", True, _KEYSCAN),
@@ -46,10 +53,10 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
     (r"Permission denied \(|Authentication failed|could not read (Username|Password)|"
      r"Load key .*(invalid format|error in libcrypto|incorrect passphrase)|"
      r"HTTP (401|403)|returned error: (401|403)|Too many authentication failures",
-     "GitAuthenticationFailed", True, _CREDENTIALS),
+     "GitAuthenticationFailed", True, ""),
     (r"returned error: 3\d\d", "GitUnreachable", True,
      "the server answers that the repository is elsewhere; credentials do not follow it: write "
-     "that address in git.url"),
+     "that address in git.url (GitLab wants `.git` at its end)"),
     (r"repository '[^']*' not found|Repository not found|does not appear to be a git repository|"
      r"returned error: (404|410)|not found: did you run git update-server-info|"
      r"project you were looking for could not be found",
@@ -60,6 +67,10 @@ _RULES: tuple[tuple[str, str, bool, str], ...] = (
      "GitUnreachable", True,
      "the server's certificate is not that of this host, or not trusted where the operator runs "
      "(SSL_CERT_FILE)"),
+    (r"(?m)^(fatal|error): .*(out of memory|memory exhausted|cannot allocate memory|"
+     r"unable to create thread|(malloc|mmap|calloc|realloc) failed|index-pack died of signal)",
+     "TooLarge", True,
+     "a file of it is too large to be unpacked: move pipelines into a repository of their own"),
     (r"No space left|index-pack failed: .*space", "TooLarge", False,
      "the operator's temporary folder is full"),
     (r"transport '[^']*' not allowed", "GitUnreachable", True, "use an https or ssh URL"),
@@ -83,5 +94,6 @@ def from_output(what: str, stderr: str, secret: Mapping[str, str]) -> GitError:
     quoted = redact(" ".join(lines[-4:]) or stderr or "git said nothing", secret)
     for pattern, reason, permanent, remedy in _COMPILED:
         if pattern.search(stderr):
-            return GitError(reason, f"{what}: {quoted}: {remedy}", permanent=permanent)
+            told = remedy or (_HTTP if what.startswith("http") else _SSH)
+            return GitError(reason, f"{what}: {quoted}: {told}", permanent=permanent)
     return GitError("GitUnreachable", f"{what}: {quoted}: {_REACH}", permanent=False)

@@ -17,6 +17,9 @@ from telecine.pipelines.git_errors import GitError, from_output
 _TICK_SECONDS = 0.1
 _MOST_STDERR = 64 << 10
 _CHUNK = 64 << 10
+#: In the child, before it is git: from here it would be too late, and threads forbid preexec_fn.
+#: Systems that know no such limit (macOS) are no places for an operator.
+_BOUNDED = 'ulimit -v "$0" 2>/dev/null || :; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class GitLimits:
     """Bytes of the temporary folder."""
     output: int = 16 << 20
     """Bytes that one program may print."""
+    memory: int = 320 << 20
+    """Bytes of address space of one program: a small pack may hold what is huge unpacked."""
 
 
 @dataclass
@@ -60,7 +65,7 @@ class GitRunner:
             environment["GIT_ALLOW_PROTOCOL"] = "none"
         with given.open("rb") as source:
             process = subprocess.Popen(
-                [program, *arguments],
+                ["/bin/sh", "-c", _BOUNDED, str(self.limits.memory >> 10), program, *arguments],
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

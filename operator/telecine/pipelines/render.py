@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from telecine.api.base import API_VERSION
 from telecine.api.pipeline import PipelineSpec
 from telecine.pipelines.bundle import HANDLER, MOST_FILES, MOST_UNPACKED, Bundle, BundleError
 from telecine.pipelines.config import CONFIG, ConfigError, PipelineConfig, effective, parse_config
+from telecine.pipelines.git_errors import GitError
 
 #: What lies in work trees and is not committed, or is no pipeline.
 LEFT_OUT = frozenset({"__pycache__", ".git", ".venv", "node_modules", ".pytest_cache"})
 _NO_NAME = re.compile(r"[^a-z0-9]+")
-_LONGEST = 63
+_LONGEST, _SUFFIX = 63, 6
 
 
 @dataclass(frozen=True)
@@ -46,38 +48,68 @@ class Rendered:
     """Of `RenderOptions.connections` those that no config.json names."""
 
 
-def render(root: Path, options: RenderOptions) -> Rendered:
-    """The Pipelines of a folder, in the order of their folders' names; reads, executes nothing.
+@dataclass(frozen=True)
+class Folder:
+    """A pipeline's folder, or why there is none."""
 
-    A pipeline is a folder directly below with `handler.py` or `config.json`, or `root` itself.
+    path: str
+    """As faults name it, and below `RenderOptions.prefix`; `.` is the root."""
+    name: str
+    """What the pipeline is called without an alias."""
+    files: Mapping[str, bytes] | str
+    """A fault as text, which begins with the folder."""
+
+
+def render(folders: Iterable[Folder], options: RenderOptions) -> Rendered:
+    """The Pipelines of folders, in their order. Executes nothing."""
+    pipelines: dict[str, tuple[Folder, PipelineConfig]] = {}
+    faults: list[str] = []
+    for folder in folders:
+        try:
+            config = _config(folder)
+            _require_complete(folder, config, options)
+            alias = _alias(folder, config, pipelines)
+        except ConfigError as error:
+            faults += (_in_folder(fault, folder.path) for fault in error.faults)
+            continue
+        pipelines[alias] = (folder, config)
+    names = _names(pipelines)
+    manifests = tuple(
+        _manifest(names[alias], _spec(folder, config, options), options)
+        for alias, (folder, config) in pipelines.items()
+    )
+    sides = (
+        side for _, config in pipelines.values() for side in (config.source, config.destination)
+    )
+    unused = set(options.connections) - {side.connection_id for side in sides}
+    return Rendered(manifests, tuple(faults), () if faults else tuple(sorted(unused)))
+
+
+def of_checkout(root: Path) -> Iterator[Folder]:
+    """The folders directly below with `handler.py` or `config.json`, sorted, and `root` itself.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: one cannot be read.
     """
-    manifests: dict[str, dict[str, Any]] = {}
-    folders: dict[str, str] = {}
-    faults: list[str] = []
-    used: set[str] = set()
     for folder in _pipelines(root):
-        shown = "." if folder == root else folder.name
+        path = "." if folder == root else folder.name
+        name = folder.resolve().name
         try:
-            config = _read(folder, shown)
-            manifest = _manifest(folder, shown, config, options)
-        except ConfigError as error:
-            faults += (_in_folder(fault, shown) for fault in error.faults)
-            continue
+            yield Folder(path, name, dict(_files(folder)))
         except BundleError as error:
-            start = "/" if str(error).startswith(HANDLER) else ": "
-            faults.append(f"{shown}{start}{error}")
+            yield Folder(path, name, _told(error, path))
+
+
+def of_repository(
+    url: str, found: Mapping[str, Mapping[str, bytes] | GitError]
+) -> Iterator[Folder]:
+    """The folders that `fetch_folders` found."""
+    root = url.rstrip("/").removesuffix(".git").replace(":", "/").rpartition("/")[2]
+    for path, files in found.items():
+        if path in LEFT_OUT:
             continue
-        name = manifest["metadata"]["name"]
-        if name in manifests:
-            faults.append(f"{shown}/{CONFIG}: alias: {folders[name]} is {name} too: choose another")
-            continue
-        manifests[name], folders[name] = manifest, shown
-        used |= {config.source.connection_id or "", config.destination.connection_id or ""}
-    unused = tuple(sorted(set(options.connections) - used)) if not faults else ()
-    return Rendered(tuple(manifests.values()), tuple(faults), unused)
+        given = f"{path}: {files}" if isinstance(files, GitError) else files
+        yield Folder(path, root if path == "." else path, given)
 
 
 def safe_name(alias: str) -> str:
@@ -94,13 +126,49 @@ def _pipelines(root: Path) -> Iterator[Path]:
             yield folder
 
 
-def _read(folder: Path, shown: str) -> PipelineConfig:
-    """Raises BundleError and ConfigError."""
-    files = dict(_files(folder))
-    Bundle(files, "").check()
-    if CONFIG not in files:
-        raise BundleError(f"{CONFIG} is missing: add it, with alias, source and destination")
-    return parse_config(files[CONFIG], f"{shown}/{CONFIG}")
+def _config(folder: Folder) -> PipelineConfig:
+    """Raises ConfigError, also for files that are no bundle."""
+    if isinstance(folder.files, str):
+        raise ConfigError([folder.files])
+    try:
+        Bundle(folder.files, "").check()
+    except BundleError as error:
+        raise ConfigError([_told(error, folder.path)]) from error
+    if CONFIG not in folder.files:
+        raise ConfigError(
+            [f"{folder.path}/{CONFIG}: it is missing: add it, with alias, source and destination"]
+        )
+    return parse_config(folder.files[CONFIG], f"{folder.path}/{CONFIG}")
+
+
+def _alias(folder: Folder, config: PipelineConfig, others: Mapping[str, Any]) -> str:
+    alias, place = config.alias or folder.name, f"{folder.path}/{CONFIG}: alias"
+    if not safe_name(alias):
+        raise ConfigError([f"{place}: {alias!r} has no letter or digit of a-z, 0-9"])
+    if alias in others:
+        raise ConfigError([f"{place}: {others[alias][0].path} has it too: choose another"])
+    return alias
+
+
+def _names(aliases: Iterable[str]) -> dict[str, str]:
+    """Names of Pipelines by alias. One that had to be changed makes way for others."""
+    # What is a name as it stands comes first, whatever folder it is in.
+    ordered = sorted(aliases, key=lambda alias: safe_name(alias) != alias)
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for alias in ordered:
+        name, digits = safe_name(alias), hashlib.sha256(alias.encode()).hexdigest()
+        length = _SUFFIX
+        while name in taken:
+            name = f"{safe_name(alias)[: _LONGEST - length - 1].rstrip('-')}-{digits[:length]}"
+            length += 1
+        names[alias] = name
+        taken.add(name)
+    return names
+
+
+def _told(error: BundleError, path: str) -> str:
+    return f"{path}/{error}" if error.file else f"{path}: {error}"
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -111,30 +179,23 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
             path = Path(base, name)
             relative = path.relative_to(folder).as_posix()
             if path.is_symlink() or not path.is_file():
-                raise BundleError(f"{relative} is no plain file: put the file itself there")
+                raise BundleError(relative, "it is no plain file: put the file itself there")
             count, size = count + 1, size + path.stat().st_size
             if count > MOST_FILES or size > MOST_UNPACKED:
                 raise BundleError(
-                    f"up to {relative} it has {count} files and {size:,} bytes; {MOST_FILES} and "
-                    f"{MOST_UNPACKED:,} are allowed: take out what is no code"
+                    relative,
+                    f"with it the folder has {count} files and {size:,} bytes; {MOST_FILES} and "
+                    f"{MOST_UNPACKED:,} are allowed: take out what is no code",
                 )
             yield relative, path.read_bytes()
 
 
 def _in_folder(fault: str, shown: str) -> str:
-    return fault if fault.startswith(f"{shown}/") else f"{shown}: {fault}"
+    return fault if fault.startswith((f"{shown}/", f"{shown}: ")) else f"{shown}: {fault}"
 
 
-def _manifest(
-    folder: Path, shown: str, config: PipelineConfig, options: RenderOptions
-) -> dict[str, Any]:
-    alias = config.alias or folder.resolve().name
-    name = safe_name(alias)
-    if not name:
-        raise ConfigError(
-            [f"{shown}/{CONFIG}: alias: {alias!r} has no letter or digit of a-z, 0-9"]
-        )
-    path = "/".join(part for part in (options.prefix, shown if shown != "." else "") if part)
+def _spec(folder: Folder, config: PipelineConfig, options: RenderOptions) -> dict[str, Any]:
+    path = "/".join(part for part in (options.prefix, folder.path) if part not in ("", "."))
     git: dict[str, Any] = {"url": options.url, "ref": options.ref, "path": path or "."}
     if options.secret:
         git["secretRef"] = {"name": options.secret}
@@ -143,11 +204,19 @@ def _manifest(
         connection = options.connections.get(getattr(config, part).connection_id or "")
         if connection:
             spec[part] = {"connectionRef": {"name": connection}}
+    return spec
+
+
+def _require_complete(folder: Folder, config: PipelineConfig, options: RenderOptions) -> None:
+    """Raises ConfigError unless the manifest would be valid and all is given."""
     try:
-        effective(PipelineSpec.parse(spec), config)
+        effective(PipelineSpec.parse(_spec(folder, config, options)), config)
     except ValidationError as error:
         wrong = ".".join(map(str, error.errors()[0]["loc"]))
-        raise BundleError(f"spec.{wrong}: {error.errors()[0]['msg']}") from error
+        raise ConfigError([f"{folder.path}: spec.{wrong}: {error.errors()[0]['msg']}"]) from error
+
+
+def _manifest(name: str, spec: dict[str, Any], options: RenderOptions) -> dict[str, Any]:
     metadata = {"name": name}
     if options.kube_namespace:
         metadata["namespace"] = options.kube_namespace
