@@ -15,7 +15,7 @@ from telecine.pipelines.bundle import Bundle
 from telecine.pipelines.embedding import AskedNonsenseError, Embedder
 from telecine.pipelines.faults import HandlerError, RuntimeUnavailableError
 from telecine.pipelines.judging import checked, ending, failure, meddled, own_url
-from telecine.pipelines.link import Link, OwnSupervisor, connected, opened, pair, readable
+from telecine.pipelines.link import Clock, Link, OwnSupervisor, connected, opened, pair, readable
 from telecine.pipelines.output import Masking
 from telecine.pipelines.serving import AssetServer
 from telecine.pipelines.surroundings import HandlerLimits
@@ -29,24 +29,6 @@ _GRACE_SECONDS = 2.0
 _MESSAGE = 2000
 _ATTEMPTS = 3
 _QUESTIONS = frozenset({"embed", "file_url"})
-
-
-class _Clock:
-    """The time that one asset has left. What the caller does with a document does not count."""
-
-    def __init__(self, seconds: float) -> None:
-        self.until = time.monotonic() + seconds
-
-    def left(self) -> float:
-        return self.until - time.monotonic()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        since = time.monotonic()
-        try:
-            yield
-        finally:
-            self.until += time.monotonic() - since
 
 
 class Handler:
@@ -117,7 +99,7 @@ class Handler:
             OSError: the content cannot be opened.
         """
         self._assets = self._assets or AssetServer()
-        clock = _Clock(self._limits.seconds)
+        clock = Clock(self._limits.seconds)
         settled = False
         with (
             opened(content) as descriptor,
@@ -135,18 +117,30 @@ class Handler:
             raise failed
 
     def _begin(
-        self, event: Mapping[str, Any], name: str, descriptor: int, url: str, clock: _Clock
+        self, event: Mapping[str, Any], name: str, descriptor: int, url: str, clock: Clock
     ) -> Link:
-        plain = json.loads(json.dumps(dict(event), default=str))
-        runner = self._at_work(name, clock)
+        """A runner that has taken the asset. One that ends before has not failed on it."""
         self._call += 1
+        plain = json.loads(json.dumps(dict(event), default=str))
         base = url.rpartition("/")[0] + "/"
-        with self._overdue_is_a_fault():
-            fields = {"call": self._call, "event": plain, "base": base}
-            runner.send("call", fields, fds=[descriptor], until=clock.until)
-        return runner
+        fields = {"call": self._call, "event": plain, "base": base}
+        left = _ATTEMPTS
+        while True:
+            runner = self._at_work(name, clock)
+            left -= 1
+            with self._overdue_is_a_fault():
+                runner.send("call", fields, fds=[descriptor], until=clock.until)
+            try:
+                frame = self._next(runner, clock)
+            except HandlerError:
+                if left and runner.closed:
+                    continue
+                raise
+            if frame.kind != "taken":
+                raise meddled(f"a frame {frame.kind[:40]!r}")
+            return runner
 
-    def _at_work(self, name: str, clock: _Clock) -> Link:
+    def _at_work(self, name: str, clock: Clock) -> Link:
         """A runner whose output is from now on the asset's."""
         for _ in range(_ATTEMPTS):
             runner = self._ready(clock)
@@ -158,7 +152,7 @@ class Handler:
             "the worker's log"
         )
 
-    def _ready(self, clock: _Clock) -> Link:
+    def _ready(self, clock: Clock) -> Link:
         """The runner that is at work, or a new one."""
         control = self._connected()
         # One that ended since the last asset has told so by now.
@@ -210,7 +204,7 @@ class Handler:
             self._own = None
 
     def _documents(
-        self, runner: Link, event: Mapping[str, Any], url: str, clock: _Clock
+        self, runner: Link, event: Mapping[str, Any], url: str, clock: Clock
     ) -> Generator[dict[str, Any], None, bool]:
         """Returns True when the runner has settled the asset and can go on to the next."""
         count = 0
@@ -237,7 +231,7 @@ class Handler:
                 case other:
                     raise meddled(f"a frame {other[:40]!r}")
 
-    def _next(self, runner: Link, clock: _Clock) -> Frame:
+    def _next(self, runner: Link, clock: Clock) -> Frame:
         """The runner's next frame; what it prints meanwhile is logged."""
         while True:
             if clock.left() <= 0:
@@ -261,7 +255,7 @@ class Handler:
             except WireError as error:
                 raise meddled(str(error)) from None
 
-    def _late(self, runner: Link, frame: Frame, clock: _Clock) -> None:
+    def _late(self, runner: Link, frame: Frame, clock: Clock) -> None:
         """A frame of an asset that is settled, by a thread or a process that went on: of no
         effect on this one."""
         if frame.kind in _QUESTIONS:
@@ -270,7 +264,7 @@ class Handler:
                 runner.send("refused", words, until=clock.until)
 
     def _answer(
-        self, runner: Link, frame: Frame, event: Mapping[str, Any], url: str, clock: _Clock
+        self, runner: Link, frame: Frame, event: Mapping[str, Any], url: str, clock: Clock
     ) -> None:
         try:
             if frame.kind == "file_url":

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,24 @@ from telecine.pipelines.wire import READ_BYTES, Frame, Frames, encode
 
 _START_SECONDS = 30.0
 _END_SECONDS = 40.0
+
+
+class Clock:
+    """The time that one asset has left. What the caller does with a document does not count."""
+
+    def __init__(self, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+
+    def left(self) -> float:
+        return self.until - time.monotonic()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.until += time.monotonic() - since
 
 
 class Link:

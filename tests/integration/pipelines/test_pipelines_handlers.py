@@ -9,8 +9,10 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from telecine.pipelines.link import Link
 from telecine.pipelines.surroundings import HandlerLimits
 
 from tests.integration.pipelines.handling import SMALL, bundle, chunk, eventually, marked
@@ -341,6 +343,53 @@ def test_a_runner_that_dies_between_assets_fails_none(content: Path) -> None:
         eventually(lambda: first["pid"] not in one.processes())
         (second,) = one.documents("b")
     assert second["pid"] != first["pid"]
+
+
+def test_a_runner_that_dies_before_it_takes_an_asset_fails_none(
+    content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = """
+        import os
+        def handler(event):
+            return {"pid": os.getpid()}
+    """
+    sent = Link.send
+    killed: list[int] = []
+
+    def late(link: Link, kind: str, *given: Any, **named: Any) -> None:
+        # The supervisor said that it is alive just before.
+        if kind == "call" and not killed:
+            killed.append(first["pid"])
+            os.kill(first["pid"], signal.SIGKILL)
+        sent(link, kind, *given, **named)
+
+    with chunk(code, content) as one:
+        (first,) = one.documents("a")
+        monkeypatch.setattr(Link, "send", late)
+        (second,) = one.documents("b")
+    assert killed == [first["pid"]] != [second["pid"]]
+
+
+def test_runners_that_never_take_an_asset_fail_it(
+    content: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = Link.send
+    calls: list[str] = []
+
+    def lost(link: Link, kind: str, *given: Any, **named: Any) -> None:
+        if kind == "call":
+            calls.append(kind)
+            for pid, command in one.processes().items():
+                if "telecine.pipelines.runner" in command:
+                    os.kill(pid, signal.SIGKILL)
+        sent(link, kind, *given, **named)
+
+    with chunk("def handler(event): return {}", content) as one:
+        monkeypatch.setattr(Link, "send", lost)
+        assert one.failure("a").reason == "HandlerCrashed"
+        monkeypatch.undo()
+        assert one.documents("b") == [{}]
+    assert len(calls) == 3
 
 
 def test_one_that_kills_its_supervisor_leaves_nothing(content: Path) -> None:
