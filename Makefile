@@ -40,10 +40,10 @@ demo-pipelines: setup ## Run functions of a Git repository over films and texts
 test: test-unit test-integration test-e2e ## All tests: unit, integration, then the operator under kills
 
 test-unit: setup ## Pure tests, seconds
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@scripts/tests.sh $(BIN)/pytest tests/unit $(ARGS)
 
 test-integration: setup binaries ## Tests against a real API server, Weaviate and S3 server
-	@$(BIN)/pytest tests/integration $(ARGS)
+	@scripts/tests.sh $(BIN)/pytest tests/integration $(ARGS)
 
 lint: setup ## Style, types, layers, and whether crds/ is up to date
 	@$(BIN)/ruff check .
@@ -62,10 +62,10 @@ generate: setup ## Write crds/ and those of the chart from the models
 	@$(BIN)/python -m telecine.api.crds charts/telecine/files/crds
 
 test-e2e: setup binaries ## The operator's stories from start to end, and kill -9 at each step of a run
-	@$(BIN)/pytest tests/e2e $(ARGS)
+	@scripts/tests.sh $(BIN)/pytest tests/e2e $(ARGS)
 
 e2e: setup ## The chart on a real node (root, containerd), or on TELECINE_E2E_KUBECONFIG; not part of `test`
-	@$(BIN)/pytest tests/cluster --ignore tests/cluster/benchmarks -s -o timeout_func_only=true $(ARGS)
+	@scripts/tests.sh $(BIN)/pytest tests/cluster --ignore tests/cluster/benchmarks -s -o timeout_func_only=true $(ARGS)
 
 bench-cluster: setup ## What Jobs cost and how they scale, on the node of `e2e`
 	@$(BIN)/pytest tests/cluster/benchmarks -s -p no:randomly -o timeout_func_only=true $(ARGS)

@@ -123,7 +123,9 @@ def test_the_calls_of_runs_are_in_status_and_counters(
         s3_server.client().delete_object(Bucket=s3_bucket, Key="pride.txt")
         s3_server.client().delete_bucket(Bucket=s3_bucket)
         resources.request("Sync", "books", "refused")
-        told = resources.wait("Sync", "books", reason="BucketNotFound", seconds=60)
+        # What its Ready condition says next is that the Connection was looked at and refused, too.
+        told = resources.wait("Sync", "books", lastHandledReconcileAt="refused", seconds=60)
+        assert told["run"]["reason"] == "BucketNotFound"
         assert calls_of(told["history"][0]).errors >= 1
         eventually(lambda: value(port, ERRORS, **where) >= calls_of(told["history"][0]).errors)
         assert value(port, THROTTLES, **where) == 0
