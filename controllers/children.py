@@ -30,6 +30,8 @@ class Wanted:
     """A Pipeline with everything decided: by its spec, or else by its config.json."""
 
     spec: PipelineSpec
+    alias: str | None
+    """What callers use as its name."""
     source: str
     """Name of the Connection whose assets it takes."""
     source_path: str

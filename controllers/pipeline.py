@@ -19,7 +19,7 @@ from telecine.api.connection import Provider
 from telecine.api.namespace import NamespaceStatus
 from telecine.api.pipeline import PipelineSpec, PipelineStatus
 from telecine.api.sync import SyncStatus
-from telecine.execution.handlers import code_body, code_of
+from telecine.execution.handlers import code_body, code_of, limits_of
 from telecine.execution.jobs import child_name
 from telecine.execution.kube import FIELD_MANAGER, SERVICE_ACCOUNT
 from telecine.pipelines.bundle import Bundle, BundleError
@@ -46,6 +46,7 @@ from .store import Key, key_of, ready_condition
 log = structlog.get_logger(__name__)
 
 Body = dict[str, Any]
+_ALIAS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Code:
     """When it was asked at this look; None: it was not time to."""
     fault: str | None = None
     """Why it did not answer when it was last asked: `Reason: message`."""
+    secret_version: str | None = None
+    """Of the Secret with which it was asked."""
 
 
 def reconcile(ctx: Context, body: Body) -> Outcome:
@@ -70,8 +73,12 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
     except GitError as error:
         return without_code(error, spec)
     wanted = decide(ctx, key, spec, code.bundle)
+    rival = alias_holder(ctx, key, body, wanted.alias)
+    if rival is not None:
+        return alias_taken(wanted.alias, rival)
     children.ensure(ctx, body, wanted)
     changes: dict[str, Any] = {
+        "alias": wanted.alias,
         "commit": code.bundle.commit,
         "digest": code.bundle.digest,
         "sync": child_name(key.name),
@@ -83,7 +90,11 @@ def reconcile(ctx: Context, body: Body) -> Outcome:
         base = ctx.settings.gateway_url.rstrip("/")
         changes["webhookUrl"] = f"{base}/v1/webhooks/git/{key.namespace}/{key.name}"
     if code.checked is not None:
-        changes |= {"sourceCheckedTime": stamp(code.checked), "sourceFault": code.fault}
+        changes |= {
+            "sourceCheckedTime": stamp(code.checked),
+            "sourceFault": code.fault,
+            "secretResourceVersion": code.secret_version,
+        }
     outcome = mirrored(ctx, key, spec, changes, code.bundle.commit)
     if spec.git is not None:
         outcome.requeue_after = float(spec.git.polling_interval_seconds)
@@ -108,6 +119,38 @@ def without_code(error: GitError, spec: PipelineSpec) -> Outcome:
         warning=True,
         retry=not error.permanent,
         requeue_after=every,
+    )
+
+
+def alias_holder(ctx: Context, key: Key, body: Body, alias: str | None) -> str | None:
+    """The name of another Pipeline here that has the alias; of two that want it the first has it,
+    and keeps it."""
+    if alias is None:
+        return None
+
+    def rank(other: Body) -> tuple[bool, str, str]:
+        metadata, status = other["metadata"], other.get("status") or {}
+        return status.get("alias") != alias, metadata["creationTimestamp"], metadata["uid"]
+
+    others = (k for k in ctx.store.keys("Pipeline") if k.namespace == key.namespace and k != key)
+    for other in ctx.store.bodies(others):
+        wants = other["spec"].get("alias") or (other.get("status") or {}).get("alias")
+        if wants == alias and rank(other) < rank(body):
+            return str(other["metadata"]["name"])
+    return None
+
+
+def alias_taken(alias: str | None, holder: str) -> Outcome:
+    return Outcome(
+        phase=Phase.FAILED,
+        reason="AliasTaken",
+        message=f"alias {alias} is Pipeline {holder}'s: give one of the two another "
+        "(spec.alias, or alias in config.json)",
+        ready=False,
+        stalled=True,
+        status={"alias": None},
+        # The other one's config.json can free it, which is no change of this one.
+        requeue_after=_ALIAS_SECONDS,
     )
 
 
@@ -139,24 +182,34 @@ def code_for(
     """
     there = stored(ctx, key)
     asked, fault = None, None
+    secret, version = repository_secret(ctx, key, spec)
     if spec.inline is not None:
         bundle = checked(Bundle.inline(spec.inline.handler))
-    elif there is not None and not due(body, spec, status):
+    elif there is not None and not due(body, spec, status, version):
         return Code(there, None, status.source_fault)
     else:
         asked = datetime.now(UTC)
         try:
-            bundle = from_git(ctx, key, spec, there)
+            bundle = from_git(ctx, key, spec, there, secret)
         except GitError as error:
             if there is None or status.observed_generation != body["metadata"]["generation"]:
                 raise
             bundle, fault = there, f"{error.reason}: {error}"
     if there is None or (bundle.digest, bundle.commit) != (there.digest, there.commit):
         store(ctx, key, body, bundle)
-    return Code(bundle, asked, fault)
+    return Code(bundle, asked, fault, version)
 
 
-def due(body: Body, spec: PipelineSpec, status: PipelineStatus) -> bool:
+def repository_secret(
+    ctx: Context, key: Key, spec: PipelineSpec
+) -> tuple[dict[str, str], str | None]:
+    """The repository's Secret and its resourceVersion. Raises MissingReferenceError."""
+    if spec.git is None or spec.git.secret_ref is None:
+        return {}, None
+    return ctx.secret(key.namespace, spec.git.secret_ref.name)
+
+
+def due(body: Body, spec: PipelineSpec, status: PipelineStatus, secret: str | None) -> bool:
     """Whether the repository is to be asked now."""
     metadata = body["metadata"]
     asked = (metadata.get("annotations") or {}).get(REQUESTED_AT)
@@ -166,15 +219,18 @@ def due(body: Body, spec: PipelineSpec, status: PipelineStatus) -> bool:
         return True
     if status.source_checked_time is None or spec.git is None:
         return True
+    if status.secret_resource_version != secret:
+        return True
     every = timedelta(seconds=spec.git.polling_interval_seconds)
     return datetime.now(UTC) >= status.source_checked_time + every
 
 
-def from_git(ctx: Context, key: Key, spec: PipelineSpec, there: Bundle | None) -> Bundle:
+def from_git(
+    ctx: Context, key: Key, spec: PipelineSpec, there: Bundle | None, secret: dict[str, str]
+) -> Bundle:
     """The code at the commit that the ref means now. Raises GitError, StalledError."""
     git = spec.git
     assert git is not None
-    secret = ctx.secret(key.namespace, git.secret_ref.name)[0] if git.secret_ref else {}
     private = ctx.settings.allow_private_endpoints
     commit = resolve(git, secret, allow_private=private)
     if there is not None and there.commit == commit:
@@ -250,8 +306,13 @@ def decide(ctx: Context, key: Key, spec: PipelineSpec, bundle: Bundle) -> childr
         HandlerExtractor.validate({"pipeline": key.name, "collection": given.collection})
     except ValueError as error:
         raise StalledError("InvalidConfig", f"destination.collection: {error}") from error
+    try:
+        limits_of(spec)
+    except ValueError as error:
+        raise StalledError("InvalidConfig", str(error)) from error
     return children.Wanted(
         spec=spec,
+        alias=given.alias,
         source=source,
         source_path=given.source_path,
         filters=list(given.filters),

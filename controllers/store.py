@@ -1,7 +1,7 @@
 """The informers' cache: the latest body of each resource, and who refers to whom.
 
 Bodies are kept as compact JSON, about 1 KB each, without what only `kubectl` needs. Of a Secret
-nothing is kept at all; the store only knows which Connections name it.
+nothing is kept at all; the store only knows which resources name it.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ def references(kind: str, body: Mapping[str, Any], tenant_prefix: str = "") -> f
             found = itertools.chain(
                 named("Connection", "source", "connectionRef"),
                 named("Connection", "destination", "connectionRef"),
+                named(SECRET, "git", "secretRef"),
                 (Key(kind, namespace, child) for kind in ("Namespace", "Bucket", "Sync")),
             )
         case _:

@@ -19,7 +19,17 @@ from telecine.dev.s3 import ACCESS_KEY, SECRET_KEY
 from telecine.index.client import open_index
 from telecine.index.index import Index
 
-from tests.cluster.site import SERVICES, SYSTEM, Site, images, installed, services, tools
+from tests.cluster.site import (
+    REQUIREMENT,
+    ROOT,
+    SERVICES,
+    SYSTEM,
+    Site,
+    images,
+    installed,
+    services,
+    tools,
+)
 from tests.e2e.manifests import EXTRACTORS, NAMESPACE, Shelf
 from tests.integration.operator_process import Resources, eventually
 
@@ -37,7 +47,7 @@ def bare() -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="tc-"))
     try:
         with tempfile.TemporaryDirectory(prefix="telecine-services-") as name:
-            built = archives(images(_services_folder(Path(name))))
+            built = archives(images(*_contexts(Path(name))))
         with node(folder) as made:
             for archive in built:
                 say(f"importing {archive.name}")
@@ -47,10 +57,16 @@ def bare() -> Iterator[Site]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _services_folder(folder: Path) -> Path:
-    shutil.copy(Path(__file__).with_name("services.Containerfile"), folder)
-    shutil.copy(binaries.ensure(["weaviate"])["weaviate"], folder / "weaviate")
-    return folder
+def _contexts(folder: Path) -> tuple[Path, Path]:
+    """What the images of services and of handlers are built from."""
+    services, handlers = folder / "services", folder / "handlers"
+    for made in (services, handlers):
+        made.mkdir()
+    shutil.copy(Path(__file__).with_name("services.Containerfile"), services)
+    shutil.copy(binaries.ensure(["weaviate"])["weaviate"], services / "weaviate")
+    shutil.copy(ROOT / "examples" / "pipelines" / "Containerfile", handlers)
+    (handlers / "requirements.txt").write_text(f"{REQUIREMENT}\n")
+    return services, handlers
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,9 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 API_KEY = "key-of-the-tests"
 OPERATOR, WORKER = "localhost/telecine:e2e", "localhost/telecine-worker:e2e"
 SERVICES_IMAGE = "localhost/telecine-services:e2e"
+HANDLERS = "localhost/telecine-handlers:e2e"
+REQUIREMENT = "humanize==4.12.3"
+"""A package that Telecine does not have, for handlers with an image of their own."""
 NODE_PORTS = {"weaviate": 30080, "grpc": 30051, "s3": 30500, "mux": 30888}
 MUX_TOKEN = ("a3b02074-dbca-47b6-9a2b-7a4f8fbc2d31", "Am9+RGn2mhmzDemo")
 _SOURCES = (
@@ -44,14 +47,30 @@ _SOURCES = (
 _PORTS = {"gossip": 7946, "data": 7947, "raft": 8300, "raft_rpc": 8301, "grpc": 50051}
 
 
-def images(services: Path) -> list[Image]:
-    """What a node of ours has to have; `services` is a folder that has Weaviate."""
+def images(services: Path, handlers: Path) -> list[Image]:
+    """What a node of ours has to have.
+
+    Args:
+        services: a folder that has Weaviate.
+        handlers: a folder with the example's Containerfile for handlers.
+    """
     sources = [ROOT / name for name in _SOURCES]
     file, base = ROOT / "Containerfile", {"BASE": BASE}
-    worker = {**base, "TORCH": "none", "EXTRAS": "text media offline"}
+    worker = Image(
+        WORKER, ROOT, file, "worker", {**base, "TORCH": "none", "EXTRAS": "text media offline"},
+        sources,
+    )  # fmt: skip
     return [
         Image(OPERATOR, ROOT, file, "operator", base, sources),
-        Image(WORKER, ROOT, file, "worker", worker, sources),
+        worker,
+        Image(
+            HANDLERS,
+            handlers,
+            handlers / "Containerfile",
+            arguments={"WORKER": WORKER},
+            sources=[handlers / "requirements.txt"],
+            parent=worker,
+        ),
         Image(
             SERVICES_IMAGE,
             services,

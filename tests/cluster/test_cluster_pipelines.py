@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from telecine.dev.media.filming import Shot, Style, film
 from telecine.dev.media.photos import photograph
 from telecine.index.index import Index
 
-from tests.cluster.site import ROOT, Site
+from tests.cluster.site import HANDLERS, ROOT, Site
 from tests.integration.operator_process import Resources, eventually
 
 HANDLER = """
@@ -34,6 +37,18 @@ def handler(event):
         "names": sorted(name for name in os.environ if "TELECINE" in name or "KUBE" in name),
         "letters": len(os.environ["API_KEY"]),
     }
+"""
+
+
+PACKAGED = """
+import humanize
+
+
+def handler(event):
+    if event["key"] == "1.txt":
+        held = bytearray(400 << 20)
+        held[::4096] = b"x" * len(held[::4096])
+    return {"text": humanize.naturalsize(event["size"])}
 """
 
 
@@ -111,3 +126,45 @@ def test_a_users_function_runs_beside_the_worker_and_can_do_nothing_else(
     log = site.kubectl("logs", *where, "-c", "worker", "--tail=-1")
     assert "the key is ***" in log
     assert "a-key-nobody-may-see" not in log
+
+
+def test_a_function_with_an_image_of_its_own_has_its_packages_and_its_memory(
+    site: Site, resources: Resources, index: Index
+) -> None:
+    image = HANDLERS if site.node else os.environ.get("TELECINE_E2E_HANDLER_IMAGE")
+    if image is None:
+        pytest.skip("TELECINE_E2E_HANDLER_IMAGE names no image with humanize for this cluster")
+    name = f"sizes-{resources.namespace}"
+    store = site.s3()
+    store.create_bucket(Bucket=name)
+    for number in range(3):
+        store.put_object(Bucket=name, Key=f"{number}.txt", Body=b"x" * 2000)
+    resources.create("Connection", "sizes", site.s3_connection(name))
+    spec = {
+        "alias": "Human sizes",
+        "inline": {"handler": PACKAGED},
+        "image": image,
+        "source": {"connectionRef": {"name": "sizes"}},
+        "destination": {"collection": f"Sizes{resources.namespace.replace('-', '')}"},
+        "jobTemplate": {"resources": {"limits": {"memory": "300Mi"}}},
+    }
+    resources.create("Pipeline", "sizes", spec)
+
+    def done() -> bool:
+        found = resources.status("Pipeline", "sizes")
+        return (found.get("indexed"), found.get("failed")) == (2, 1)
+
+    eventually(done, 180, "two of three are indexed")
+    status = resources.status("Pipeline", "sizes")
+    assert [row["text"] for row in documents(index, status)] == ["2.0 kB", "2.0 kB"]
+    records = index.ledger(status["tenant"]).scan_all()
+    (greedy,) = [record for record in records if record.reason]
+    assert (greedy.path, greedy.reason) == ("1.txt", "HandlerOutOfMemory")
+
+    labels = f"telecine.dev/sync={status['sync']},telecine.dev/step=extract"
+    where = ("-n", resources.namespace, "-l", labels)
+    for pod in json.loads(site.kubectl("get", "pods", *where, "-o", "json"))["items"]:
+        (handler,) = pod["spec"]["initContainers"]
+        assert (handler["image"], handler["resources"]["limits"]) == (image, {"memory": "300Mi"})
+    alias = ("pipeline/Human sizes", "-N", resources.namespace)
+    assert "handler" in site.run("telecine", "logs", *alias)

@@ -87,8 +87,8 @@ def test_the_code_of_a_private_repository_runs_commit_by_commit(
     # A wrong token, and a wrong config.json, each told with the remedy.
     eventually(lambda: reason(pipe) == "GitAuthenticationFailed")
     assert "wrong" not in pipe.resources.condition("Pipeline", pipe.name)["message"]
+    # A Secret that changes is heard at once, without a word to the Pipeline.
     replace_secret(pipe, username="reader", token=HttpServer.TOKEN)
-    pipe.run()
     eventually(lambda: reason(pipe, "Stalled") == "InvalidConfig", 60)
     message = pipe.resources.condition("Pipeline", pipe.name)["message"]
     assert "lines/config.json: destination.collectoin" in message
@@ -128,7 +128,6 @@ def test_the_code_of_a_private_repository_runs_commit_by_commit(
 
     # Without the repository the code goes on, and the condition says so.
     replace_secret(pipe, username="reader", token="revoked")
-    pipe.run()
     eventually(lambda: reason(pipe) == "GitAuthenticationFailed")
     (pipe.folder / "c.txt").write_text("red fish")
     pipe.resources.request("Sync", status["sync"], uuid.uuid4().hex)

@@ -249,6 +249,65 @@ def test_values_of_another_type_than_before_fail_their_asset(pipe: Pipe) -> None
     assert "`line` is text, and number in collection" in bad.message
 
 
+def test_an_alias_is_of_one_pipeline_and_commands_take_it(
+    pipe: Pipe, operator_env: dict[str, str]
+) -> None:
+    (pipe.folder / "a.txt").write_text("one fish")
+    alias, other = f"Line splitter of {pipe.name}", f"{pipe.name}-other"
+    pipe.create(alias=alias)
+    assert pipe.wait(1, phase="COMPLETED")["alias"] == alias
+    pipe.create(name=other, alias=alias)
+    eventually(lambda: pipe.resources.condition("Pipeline", other, "Stalled"), 60)
+    condition = pipe.resources.condition("Pipeline", other, "Stalled")
+    assert condition["reason"] == "AliasTaken"
+    assert f"alias {alias} is Pipeline {pipe.name}'s" in condition["message"]
+
+    (pipe.folder / "b.txt").write_text("red fish")
+    command = ["trigger", f"pipeline/{alias}", "--wait", "-N", pipe.resources.namespace]
+    done = CliRunner(env=operator_env).invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert f"pipeline/{pipe.name}: asked for a run" in done.output
+    assert "2 objects indexed" in done.output
+    command = ["trigger", f"pipeline/{other}", "--wait", "-N", pipe.resources.namespace]
+    done = CliRunner(env=operator_env).invoke(app, command)
+    assert (done.exit_code, "AliasTaken" in done.output) == (1, True)
+
+    pipe.resources.patch("Pipeline", pipe.name, {"spec": {"alias": None}})
+    eventually(lambda: pipe.status().get("alias") is None)
+    pipe.run(other)
+    pipe.wait(2, other, alias=alias)
+
+
+def test_how_queries_are_embedded_can_change_without_a_run_over_all(
+    pipe: Pipe, operator_env: dict[str, str]
+) -> None:
+    (pipe.folder / "a.txt").write_text("one fish")
+    embedded = LINES.replace('"line": number,', '"line": number, "embedding": vector(line),')
+    embedded += """
+def vector(line):
+    from mixpeek import Mixpeek
+    return Mixpeek("").embed.text(line)
+"""
+    pipe.create(embedded)
+    sync = pipe.wait(1, phase="COMPLETED")["sync"]
+    patch = {"spec": {"destination": {"queryModel": "text"}}}
+    pipe.resources.patch("Pipeline", pipe.name, patch)
+
+    def asked() -> bool:
+        serving = pipe.resources.status("Namespace", sync).get("serving") or [{}]
+        return bool(serving[0].get("parameters", {}).get("query_model") == "text")
+
+    eventually(asked, 60)
+    command = ["search", "an animal", "-n", sync, "-N", pipe.resources.namespace]
+    done = CliRunner(env=operator_env).invoke(app, [*command, "--mode", "vector", "-o", "json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)[0]["path"] == "a.txt"
+    token = uuid.uuid4().hex
+    pipe.resources.request("Pipeline", pipe.name, token)
+    runs = pipe.resources.wait("Sync", sync, lastHandledReconcileAt=token, seconds=60)["history"]
+    assert sum(run["extracted"] for run in runs) == 1
+
+
 def test_a_name_that_is_taken_is_told(pipe: Pipe) -> None:
     pipe.resources.create(
         "Namespace", f"pipeline-{pipe.name}", {"featureExtractors": [{"name": "text_extractor"}]}

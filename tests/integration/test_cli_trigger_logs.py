@@ -249,7 +249,7 @@ def test_logs_of_what_never_ran_or_is_not_there(site: Site) -> None:
     missing = site.run("logs", "raeding")
     assert missing.exit_code == 1
     assert "no Sync raeding in Kubernetes namespace" in missing.stderr
-    assert "only Syncs have runs" in site.run("logs", "bucket/papers").stderr
+    assert "only Syncs and Pipelines have runs" in site.run("logs", "bucket/papers").stderr
     site.sync("waiting", connectionRef={"name": "never"})
     assert "sync/waiting has not run yet" in site.run("logs", "waiting").stderr
 

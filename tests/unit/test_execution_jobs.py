@@ -14,6 +14,7 @@ from telecine.api.pipeline import PipelineSpec
 from telecine.api.sync import RunStep, SyncSpec
 from telecine.execution.account import account_name, worker_rules
 from telecine.execution.executor import Step, worker_arguments
+from telecine.execution.handlers import limits_of
 from telecine.execution.jobs import WORKER_SETTINGS, job_name, label_value, make_job
 from telecine.execution.resolve import ResolvedNamespace, ResolvedPipeline, ResolvedSync
 from telecine.execution.worker import parse
@@ -219,6 +220,40 @@ def test_a_users_function_has_a_container_of_its_own_without_a_token() -> None:
     assert handler["securityContext"] == worker["securityContext"]
     assert {"name": "TELECINE_HANDLER_SOCKET", "value": "/run/telecine/socket"} in worker["env"]
     assert "keys" not in str(worker)
+
+
+def test_the_resources_of_a_pipeline_are_its_functions() -> None:
+    resources = {"limits": {"memory": "1Gi"}}
+    found = piped(jobTemplate={"resources": resources})
+    shaped = replace(found.resolved, sync=step(jobTemplate={"resources": resources}).resolved.sync)
+    found = replace(found, resolved=shaped)
+    spec = pod(make_job(found, "a", settings()))
+    (worker,), (handler,) = spec["containers"], spec["initContainers"]
+    assert handler["resources"] == resources
+    assert "resources" not in worker
+    assert handler["command"][:3] == ["python", "-m", "telecine.pipelines.supervisor"]
+    listing = pod(make_job(replace(found, kind=RunStep.SYNC), "a", settings()))
+    assert "resources" not in listing["containers"][0]
+    assert "initContainers" not in listing
+
+
+@pytest.mark.parametrize(
+    ("memory", "expected"), [("1Gi", 960 << 20), ("128Mi", 64 << 20), (None, 2 << 30)]
+)
+def test_a_function_ends_before_its_containers_memory_does(
+    memory: str | None, expected: int
+) -> None:
+    limits = {"limits": {"memory": memory}} if memory else {"requests": {"memory": "1Gi"}}
+    found = piped(jobTemplate={"resources": limits}, timeoutSeconds=7).resolved.pipeline
+    assert found is not None
+    assert (limits_of(found.spec).memory, limits_of(found.spec).seconds) == (expected, 7.0)
+
+
+def test_too_little_memory_for_a_function_is_told() -> None:
+    found = piped(jobTemplate={"resources": {"limits": {"memory": "100Mi"}}}).resolved.pipeline
+    assert found is not None
+    with pytest.raises(ValueError, match=r"limits\.memory: 100Mi is too little.*at least 128Mi"):
+        limits_of(found.spec)
 
 
 def test_a_sync_step_and_other_syncs_have_no_such_container() -> None:

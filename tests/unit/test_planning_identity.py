@@ -145,3 +145,11 @@ def test_another_extractor_is_another_recipe(change: dict[str, object]) -> None:
     given_ = {"name": "t", "version": "v1", "parameters": {"a": 1.5}}
     before = recipe(FeatureExtractor.model_validate(given_))
     assert recipe(FeatureExtractor.model_validate({**given_, **change})).digest != before.digest
+
+
+def test_how_queries_are_embedded_makes_no_other_recipe() -> None:
+    given = {"name": "handler", "parameters": {"pipeline": "p", "collection": "c"}}
+    asked = {"name": "handler", "parameters": {**given["parameters"], "query_model": "text"}}
+    one, other = (recipe(FeatureExtractor.model_validate(x)) for x in (given, asked))
+    assert one.key == other.key
+    assert other.parameters["query_model"] == "text"

@@ -90,6 +90,7 @@ PIPELINE = Kind(
     "Pipeline", "pipelines", "tpipe", PipelineSpec, PipelineStatus,
     _columns(
         Column("Source", ".spec.source.connectionRef.name"),
+        Column("Alias", ".status.alias", wide=True),
         Column("Commit", ".status.commit", wide=True),
         Column("Indexed", ".status.indexed", "integer"),
         Column("Failed", ".status.failed", "integer"),

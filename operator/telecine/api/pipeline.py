@@ -108,6 +108,9 @@ class PipelineSpec(ApiModel):
 
 
 class PipelineStatus(CommonStatus):
+    alias: str | None = Field(
+        default=None, description="That of the spec, or else of `config.json`; no other has it."
+    )
     commit: str | None = Field(default=None, description="Whose code runs on what is new.")
     digest: str | None = Field(default=None, description="Of the files of that code.")
     source_checked_time: datetime | None = Field(
@@ -115,6 +118,9 @@ class PipelineStatus(CommonStatus):
     )
     source_fault: str | None = Field(
         default=None, description="Why the repository did not answer then: reason and message."
+    )
+    secret_resource_version: str | None = Field(
+        default=None, description="Of the repository's Secret with which it was asked."
     )
     webhook_url: str | None = Field(
         default=None, description="Where the Git server is to send its webhooks of pushes."

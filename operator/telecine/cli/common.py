@@ -142,6 +142,18 @@ class Cluster:
         self.kube_namespace = kube_namespace or self.client.namespace
         self.settings = Settings()
 
+    def name_of(self, kind: str, given: str) -> str:
+        """The name of a resource; a Pipeline may be given by its alias as well."""
+        if kind != "Pipeline":
+            return given
+        there = {
+            body["metadata"]["name"]: (body.get("status") or {}).get("alias")
+            for body in resolve.list_all(self.client, kind, self.kube_namespace)
+        }
+        if given in there:
+            return given
+        return next((name for name, alias in there.items() if alias == given), given)
+
     def owner(self, bucket: str) -> str:
         """The mark on what a Bucket of this cluster brought into the index."""
         return owner_id(self.settings.tenant_prefix, self.kube_namespace, bucket)

@@ -24,7 +24,7 @@ from telecine.cli.common import (
     fail,
     resource_of,
 )
-from telecine.execution.jobs import MANAGED, RUN_LABEL, SYNC_LABEL, label_value
+from telecine.execution.jobs import MANAGED, RUN_LABEL, SYNC_LABEL, child_name, label_value
 from telecine.execution.kube import Sync
 from telecine.execution.template import WORKER
 
@@ -34,7 +34,12 @@ _POLL_SECONDS = 1.0
 
 @explain_errors
 def logs(
-    target: Annotated[str, typer.Argument(metavar="SYNC", help="sync/NAME, or the name alone.")],
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="SYNC", help="sync/NAME, or the name alone; pipeline/NAME or its alias."
+        ),
+    ],
     run: Annotated[str | None, typer.Option(help="Id of an older run; absent: the last.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run is over.")
@@ -43,9 +48,11 @@ def logs(
 ) -> None:
     """Prints the logs of a run's Pods: what its workers did, and why one failed."""
     kind, name = resource_of(target)
-    if kind != "Sync":
-        fail(f"only Syncs have runs: write sync/NAME, not {target}")
+    if kind not in ("Sync", "Pipeline"):
+        fail(f"only Syncs and Pipelines have runs: write sync/NAME, not {target}")
     cluster = Cluster(kube_namespace)
+    if kind == "Pipeline":
+        name = child_name(cluster.name_of(kind, name))
     last = last_run(cluster, name)
     wanted = run or last
     if wanted is None:

@@ -21,6 +21,7 @@ from telecine.cli.common import (
     printable,
     resource_of,
 )
+from telecine.execution.jobs import child_name
 from telecine.execution.kube import RESOURCES, annotate
 from telecine.execution.resolve import list_all
 
@@ -33,7 +34,8 @@ def trigger(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="KIND/NAME", help="As sync/papers or connection/desk; a name alone is a Sync's."
+            metavar="KIND/NAME",
+            help="As sync/papers, connection/desk, pipeline/ALIAS; a name alone is a Sync's.",
         ),
     ],
     wait: Annotated[
@@ -45,22 +47,34 @@ def trigger(
     ] = None,
     kube_namespace: SameKubeNamespaceOption = None,
 ) -> None:
-    """Asks for a run of a Sync now, or for a new look at another resource.
+    """Asks for a run of a Sync or Pipeline now, or for a new look at another resource.
 
     Exit code with --wait: 1 when the run failed, or the resource is not Ready.
     """
     kind, name = resource_of(target)
     cluster = Cluster(kube_namespace)
+    name = cluster.name_of(kind, name)
     asked = datetime.now(UTC).isoformat()
     body = request(cluster, kind, name, asked)
     if body["spec"].get("suspend"):
         fail(f"{kind.lower()}/{name} is suspended: it does nothing while spec.suspend is true")
-    out.print(f"{kind.lower()}/{name}: asked for {'a run' if kind == 'Sync' else 'a look'}")
+    what = "a run" if kind in ("Sync", "Pipeline") else "a look"
+    out.print(f"{kind.lower()}/{name}: asked for {what}")
     if wait:
         deadline = None if timeout is None else time.monotonic() + timeout
-        well, said = result(kind, follow(cluster, kind, name, asked, deadline))
+        found = follow(cluster, kind, name, asked, deadline)
+        if kind == "Pipeline" and not _stalled(found):
+            # It asks its Sync, which has the run.
+            kind, name = "Sync", child_name(name)
+            found = follow(cluster, kind, name, asked, deadline)
+        well, said = result(kind, found)
         out.print(printable(said))
         raise typer.Exit(0 if well else 1)
+
+
+def _stalled(body: Body) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Stalled" and c["status"] == "True" for c in conditions)
 
 
 def request(cluster: Cluster, kind: str, name: str, asked: str) -> Body:

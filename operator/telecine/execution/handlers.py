@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightkube import Client
+from lightkube.utils.quantity import parse_quantity
 
 from telecine.api.connection import ConnectionSpec
+from telecine.api.pipeline import PipelineSpec
 from telecine.execution.jobs import MANAGED, child_name
 from telecine.execution.resolve import (
     MissingReferenceError,
@@ -25,6 +27,8 @@ from telecine.workers.toolset import Toolset
 
 Body = dict[str, Any]
 PACKED, COMMIT = "bundle.tar.gz", "commit"
+_RESERVE, _LEAST = 64 << 20, 128 << 20
+"""Bytes: what the supervisor takes of its container's memory, and what that must have."""
 
 
 def code_body(namespace: str, pipeline: str, bundle: Bundle, owner: Body) -> Body:
@@ -88,9 +92,30 @@ def _runtime(resolved: ResolvedSync, client: Client, settings: Settings) -> Hand
         connection=resolved.connection_name,
         store=store_of(resolved.connection) or resolved.connection_name,
         environment=environment,
-        limits=HandlerLimits(seconds=float(pipeline.spec.timeout_seconds)),
+        limits=limits_of(pipeline.spec),
         socket=settings.handler_socket,
     )
+
+
+def limits_of(spec: PipelineSpec) -> HandlerLimits:
+    """What one asset may cost. The function is ended before its container's memory is used up,
+    so that it is known which asset did it.
+
+    Raises:
+        ValueError: the memory of `jobTemplate.resources.limits` is too little.
+    """
+    seconds = float(spec.timeout_seconds)
+    resources = (spec.job_template and spec.job_template.resources) or {}
+    given = (resources.get("limits") or {}).get("memory")
+    if given is None:
+        return HandlerLimits(seconds=seconds)
+    memory = int(parse_quantity(str(given)) or 0)
+    if memory < _LEAST:
+        raise ValueError(
+            f"spec.jobTemplate.resources.limits.memory: {given} is too little to start Python "
+            f"beside its supervisor: give at least {_LEAST >> 20}Mi"
+        )
+    return HandlerLimits(seconds=seconds, memory=memory - _RESERVE)
 
 
 def store_of(connection: ConnectionSpec) -> str:

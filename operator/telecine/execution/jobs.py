@@ -87,7 +87,7 @@ def make_job(step: Step, account: str, settings: Settings) -> Body:
         ValueError: the operator's `worker_templates` cannot be merged; names the list and the key.
     """
     template = _pod_template(step, account, settings)
-    for patch in (*settings.worker_templates, template_patch(step.resolved.sync.job_template)):
+    for patch in (*settings.worker_templates, _asked_for(step)):
         template = strategic_merge(template, patch)
     queue = step.resolved.sync.job_template and step.resolved.sync.job_template.queue_name
     labels = _labels(step)
@@ -163,6 +163,14 @@ def _retries(step: Step, settings: Settings) -> Body:
         "completionMode": "Indexed",
         "backoffLimitPerIndex": settings.job_retries,
     }
+
+
+def _asked_for(step: Step) -> Body:
+    """What the user's `jobTemplate` changes; the `resources` of a Pipeline are its function's."""
+    template = step.resolved.sync.job_template
+    if step.resolved.pipeline is None:
+        return template_patch(template)
+    return template_patch(template, HANDLER if step.kind is RunStep.EXTRACT else None)
 
 
 def _pod_template(step: Step, account: str, settings: Settings) -> Body:

@@ -75,8 +75,12 @@ def _key(name: str, key: str, item: Any) -> Any:
     return item[key]
 
 
-def template_patch(template: JobTemplate | None) -> Body:
-    """What a Sync's `jobTemplate` changes in the Pod template of its Jobs."""
+def template_patch(template: JobTemplate | None, container: str | None = WORKER) -> Body:
+    """What a `jobTemplate` changes in the Pod template of a Sync's Jobs.
+
+    Args:
+        container: whose its `resources` are; None: of none in this Pod.
+    """
     if template is None:
         return {}
     spec: Body = {
@@ -86,6 +90,7 @@ def template_patch(template: JobTemplate | None) -> Body:
         "priorityClassName": template.priority_class_name,
     }
     spec = {key: value for key, value in spec.items() if value is not None}
-    if template.resources is not None:
-        spec["containers"] = [{"name": WORKER, "resources": template.resources}]
+    if template.resources is not None and container is not None:
+        where = "containers" if container == WORKER else "initContainers"
+        spec[where] = [{"name": container, "resources": template.resources}]
     return {"spec": spec}

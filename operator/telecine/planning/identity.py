@@ -34,6 +34,8 @@ def _version8(data: bytes) -> UUID:
     return UUID(bytes=bytes(value))
 
 
+_OF_QUERIES = frozenset({"query_model"})
+"""Parameters of extractors that say how a query is embedded: no document depends on them."""
 _TOMBSTONES = hashlib.sha256(_encoded(("tombstones",))).digest()[:_PREFIX]
 
 
@@ -118,10 +120,12 @@ def recipe(extractor: FeatureExtractor) -> Recipe:
     """An extractor of a Namespace with the digest that identifies it and its parameters.
 
     The digest is the first 12 hexadecimal digits of a sha256. It is the same for 1 and 1.0: the
-    API server makes one of them of what a manifest spells as the other.
+    API server makes one of them of what a manifest spells as the other. What only queries depend
+    on is not in it.
     """
+    made_by = {k: v for k, v in extractor.parameters.items() if k not in _OF_QUERIES}
     canonical = json.dumps(
-        _whole([extractor.name, extractor.version, extractor.parameters]),
+        _whole([extractor.name, extractor.version, made_by]),
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,

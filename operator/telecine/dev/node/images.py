@@ -58,12 +58,16 @@ class Image:
     arguments: Mapping[str, str] = field(default_factory=dict)
     sources: Sequence[Path] = ()
     """Files and folders that its content depends on."""
+    parent: Image | None = None
+    """The image on which it is based, where that is built here, too."""
 
     def digest(self) -> str:
         """Of all that it is made from."""
         total = hashlib.sha256(
             repr((self.name, self.target, sorted(self.arguments.items()))).encode()
         )
+        if self.parent is not None:
+            total.update(self.parent.digest().encode())
         for path in _files([self.file, *self.sources]):
             total.update(f"{path.relative_to(self.folder)}\0".encode())
             total.update(path.read_bytes())
@@ -145,6 +149,15 @@ class _Builder:
         if path.exists():
             return path
         self.base()
+        if image.parent is not None:
+            # Its name may be that of another checkout's; where it is not, this costs nothing.
+            self._build(image.parent)
+        self._build(image)
+        for old in self._folder.glob(f"{name}-*.tar"):
+            old.unlink()
+        return self._export(image.name, path)
+
+    def _build(self, image: Image) -> None:
         options = [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
         options += ["--target", image.target] if image.target else []
         with tempfile.TemporaryDirectory(prefix="telecine-image-") as temporary:
@@ -154,9 +167,6 @@ class _Builder:
                 str(image.folder),
             ]  # fmt: skip
             self._buildah(line, f"building {image.name}")
-        for old in self._folder.glob(f"{name}-*.tar"):
-            old.unlink()
-        return self._export(image.name, path)
 
     def base(self) -> None:
         if self._has(BASE):
