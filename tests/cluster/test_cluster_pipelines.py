@@ -13,6 +13,7 @@ from telecine.dev.media.photos import photograph
 from telecine.index.index import Index
 
 from tests.cluster.site import HANDLERS, ROOT, Site
+from tests.cluster.test_cluster_story import telecine
 from tests.integration.operator_process import Resources, eventually
 
 HANDLER = """
@@ -167,4 +168,4 @@ def test_a_function_with_an_image_of_its_own_has_its_packages_and_its_memory(
         (handler,) = pod["spec"]["initContainers"]
         assert (handler["image"], handler["resources"]["limits"]) == (image, {"memory": "300Mi"})
     alias = ("pipeline/Human sizes", "-N", resources.namespace)
-    assert "handler" in site.run("telecine", "logs", *alias)
+    assert "and may have 236 MiB" in telecine(site, "logs", *alias)
